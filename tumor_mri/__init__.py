@@ -1,0 +1,10 @@
+"""Brain-tumour MRI classification, reproduced and examined.
+
+The notebooks in ``notebooks/`` tell the story; this package holds what they call. Data flows one way::
+
+    dataset -> protocols -> network -> training -> records -> study -> evaluation -> figures
+
+Material for learning. Not a diagnostic device.
+"""
+
+__version__ = "0.1.0"

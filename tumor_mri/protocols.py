@@ -1,0 +1,72 @@
+"""Who trains and who validates: each protocol as arrays of manifest rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+SPLIT_SEED = 1337
+VALIDATION_SHARE = 0.2
+GROUPED_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the manifest: two disjoint integer arrays."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+
+def testing_folder(manifest: pd.DataFrame) -> Split:
+    """Split A of the report: train on ``Training``, validate on ``Testing``."""
+    is_testing = (manifest["split"] == "Testing").to_numpy()
+    return Split(np.flatnonzero(~is_testing), np.flatnonzero(is_testing))
+
+
+def training_only(manifest: pd.DataFrame) -> Split:
+    """Split B of the report: a random 80/20 split of ``Training``, by image.
+
+    The same images, to the file, as Keras' ``image_dataset_from_directory(..., validation_split=0.2, seed=1337)``:
+    files sorted by class and name, shuffled by ``RandomState(1337)``, the last fifth validates.
+    """
+    rows = np.flatnonzero((manifest["split"] == "Training").to_numpy())
+    np.random.RandomState(SPLIT_SEED).shuffle(rows)
+    validation_count = int(VALIDATION_SHARE * len(rows))
+    return Split(rows[:-validation_count], rows[-validation_count:])
+
+
+def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
+    """One of five folds of ``Training`` that keep each known patient, and each set of near-copies, on one side."""
+    if not 0 <= fold < GROUPED_FOLDS:
+        raise ValueError(f"fold {fold} does not exist: the grouped protocol has folds 0 to {GROUPED_FOLDS - 1}")
+    rows = np.flatnonzero((manifest["split"] == "Training").to_numpy())
+    training = manifest.iloc[rows]
+    splitter = StratifiedGroupKFold(GROUPED_FOLDS, shuffle=True, random_state=SPLIT_SEED)
+    parts = list(splitter.split(rows, training["class"], groups=training["group"]))
+    train, validation = parts[fold]
+    return Split(rows[train], rows[validation])
+
+
+PROTOCOLS = ("testing_folder", "training_only", "grouped")
+
+
+def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
+    """The rows that train and the rows that validate under a protocol.
+
+    Args:
+        manifest: the table of `dataset.load_manifest`, in its own order.
+        protocol: one of `PROTOCOLS`.
+        fold: 0 to 4 for ``grouped``; the other protocols have one fold, 0.
+
+    Raises:
+        ValueError: for an unknown protocol, or a fold that the protocol does not have.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+    if protocol == "grouped":
+        return grouped(manifest, fold)
+    if fold != 0:
+        raise ValueError(f"fold {fold} does not exist: {protocol} has only fold 0")
+    return testing_folder(manifest) if protocol == "testing_folder" else training_only(manifest)

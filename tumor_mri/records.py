@@ -1,0 +1,128 @@
+"""Runs on disk: one file a run, whole or absent, readable without TensorFlow.
+
+A record is a compressed ``.npz`` file: the arrays of a `training.Run`, and one JSON text with everything else. It holds no
+pickle. Its SHA-256 digest covers every array and the text, so any damage is found when it is read.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tumor_mri.training import Run, RunConfig
+
+FORMAT = 1
+ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
+PATHS = ("train_paths", "val_paths", "test_paths")
+
+
+class RecordError(Exception):
+    """A record that cannot be read or written, with what was found and what to do."""
+
+
+def save(run: Run, folder, overwrite=False) -> Path:
+    """Write a run into `folder`, whole or not at all, and return its path.
+
+    Raises:
+        FileExistsError: where the run is recorded already and `overwrite` is False.
+        RecordError: where the folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    target = path_of(run.config, folder)
+    content = _encode(run)
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writing-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        if overwrite:
+            os.replace(temporary, target)
+        else:
+            os.link(temporary, target)  # unlike a rename, fails where another process was first
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise RecordError(f"the run {run.config.key} could not be recorded in {folder}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return target
+
+
+def load(path) -> Run:
+    """Read one record.
+
+    Raises:
+        RecordError: where the file is missing, damaged, no record, or of a later format.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        about = json.loads(arrays.pop("about").tobytes())
+    except FileNotFoundError:
+        raise RecordError(f"there is no record {path.name} in {path.parent}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error, NotImplementedError) as error:
+        raise RecordError(f"{path} is damaged, or no record: {error}. Delete it and train the run again") from error
+    if about.get("format") != FORMAT:
+        raise RecordError(f"{path} has format {about.get('format')}, this version reads format {FORMAT}: update the project")
+    digest = about.pop("digest")
+    if set(arrays) != set(ARRAYS + PATHS) or digest != _digest(about, arrays):
+        raise RecordError(f"{path} is damaged: its content does not match its digest. Delete it and train the run again")
+    lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
+    return Run(
+        config=RunConfig(**about["config"]),
+        history=about["history"],
+        environment=about["environment"],
+        seconds=about["seconds"],
+        **lists,
+        **arrays,
+    )
+
+
+def path_of(config: RunConfig, folder) -> Path:
+    """Where a run's record lies in `folder`, whether it is there or not."""
+    return Path(folder) / f"{config.key}.npz"
+
+
+def load_all(folder) -> list:
+    """Every record in `folder`, by name; an empty list where there is no such folder."""
+    return [load(path) for path in sorted(Path(folder).glob("*.npz"))]
+
+
+def _encode(run):
+    """The bytes of a record."""
+    arrays = {name: getattr(run, name) for name in ARRAYS}
+    arrays |= {name: np.frombuffer("\n".join(getattr(run, name)).encode(), dtype=np.uint8) for name in PATHS}
+    about = {
+        "format": FORMAT,
+        "config": asdict(run.config),
+        "history": run.history,
+        "environment": run.environment,
+        "seconds": run.seconds,
+    }
+    about = json.loads(json.dumps(about))  # as it will be read back, tuples as lists
+    text = json.dumps(about | {"digest": _digest(about, arrays)})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, about=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+    return buffer.getvalue()
+
+
+def _digest(about, arrays):
+    """SHA-256 over the text and every array, with its name, type and shape."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,323 @@
+"""One run: build a network, fit it under a protocol, stop early, and keep what it predicted."""
+
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tumor_mri import dataset, network, protocols
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What one training is asked to be. The defaults are the report's settings.
+
+    Attributes:
+        protocol: how images train and validate, one of `protocols.PROTOCOLS`.
+        fold: 0 to 4 under ``grouped``, 0 elsewhere.
+        widths: filters of the three convolutions and units of the dense layer.
+        seed: of weights, dropout and the order of the images; 0 or more.
+        precision: a Keras dtype policy, ``mixed_bfloat16`` or ``float32``.
+        epochs: the most epochs trained.
+        patience: epochs without a better validation accuracy after which training stops.
+        batch_size: images per step.
+        learning_rate: of Adam.
+        train_images: train on the first so many images of the split only; None for all.
+    """
+
+    protocol: str
+    widths: tuple = network.BASE_WIDTHS
+    seed: int = 1
+    fold: int = 0
+    precision: str = "mixed_bfloat16"
+    epochs: int = 60
+    patience: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    train_images: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if self.seed < 0:
+            raise ValueError(f"a seed is 0 or more, got {self.seed}")
+        if self.precision not in ("mixed_bfloat16", "float32"):
+            raise ValueError(f"precision is 'mixed_bfloat16' or 'float32', got {self.precision!r}")
+        if min(self.epochs, self.patience, self.batch_size) < 1:
+            raise ValueError("epochs, patience and batch_size are at least 1")
+
+    @property
+    def key(self) -> str:
+        """A name for the run, and for the file that keeps it: what was asked for, and nothing else."""
+        parts = [self.protocol]
+        if self.protocol == "grouped":
+            parts.append(f"fold{self.fold}")
+        parts += ["cnn", *(str(width) for width in self.widths), f"seed{self.seed}"]
+        named = {"protocol", "fold", "widths", "seed"}
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name not in named and value != setting.default:
+                parts.append(f"{setting.name}={value}")
+        return "-".join(parts)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training, with every prediction needed to score it again without a network.
+
+    Attributes:
+        config: what was asked for.
+        history: per epoch: loss, accuracy (as Keras logs them, a running mean with dropout on), val_loss, val_accuracy, seconds.
+        train_paths, val_paths, test_paths: paths of the manifest, in the order of the arrays below; `test_paths` is all of Testing.
+        val_classes: predicted class of each validation image at each epoch, uint8, (epochs, validation images).
+        val_probabilities: with the restored weights, float32, (validation images, 4).
+        test_probabilities: with the restored weights, float32, (394, 4).
+        train_classes: with the restored weights and dropout off, uint8, (training images,).
+        environment: versions, hardware, backend, commit, dataset fingerprint.
+        seconds: wall time of the whole run.
+    """
+
+    config: RunConfig
+    history: dict
+    train_paths: list
+    val_paths: list
+    test_paths: list
+    val_classes: np.ndarray
+    val_probabilities: np.ndarray
+    test_probabilities: np.ndarray
+    train_classes: np.ndarray
+    environment: dict
+    seconds: float
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, counted from 1, whose weights were restored: the first with the highest validation accuracy."""
+        return int(np.argmax(self.history["val_accuracy"])) + 1
+
+    @property
+    def epochs_run(self) -> int:
+        """How many epochs were trained before early stopping, or the limit, ended the run."""
+        return len(self.history["val_accuracy"])
+
+
+def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
+    """Train one network under one protocol, as the report did.
+
+    Args:
+        config: what to train.
+        images: uint8 grey images, (rows of the manifest, 150, 150); None loads them.
+        manifest: table of the images; None loads the project's.
+        progress: show a bar with epoch, loss, accuracies and the time left.
+
+    Raises:
+        FloatingPointError: where the loss stopped being a number.
+        dataset.DatasetError: where there are no images.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    started = time.perf_counter()
+    manifest = dataset.load_manifest() if manifest is None else manifest
+    images = dataset.load_images(manifest) if images is None else images
+    labels = dataset.class_indices(manifest)
+    split = protocols.split(manifest, config.protocol, config.fold)
+    train_rows = split.train[: config.train_images]
+
+    _make_reproducible(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        model = _grey_input(network.build_cnn(config.widths))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.compile(
+        optimizer=keras.optimizers.Adam(config.learning_rate),
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,  # measured: XLA is slower here on a CPU
+    )
+
+    def predict(rows):
+        return model.predict(images[rows][..., None], batch_size=64, verbose=0)
+
+    validator = _validation_callback(predict, split.validation, labels)
+    callbacks = [
+        validator,  # first: early stopping reads the accuracy that it writes
+        keras.callbacks.EarlyStopping(
+            monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True
+        ),
+    ]
+    if progress:
+        callbacks.append(_progress_callback(config))
+    batches = _shuffled_batches(images, labels, train_rows, config)
+    logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
+
+    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    paths = manifest["path"].to_numpy()
+    return Run(
+        config=config,
+        history={name: [float(value) for value in logs[name]] for name in logs},
+        train_paths=list(paths[train_rows]),
+        val_paths=list(paths[split.validation]),
+        test_paths=list(paths[testing]),
+        val_classes=np.array(validator.classes, dtype=np.uint8),
+        val_probabilities=predict(split.validation).astype(np.float32),
+        test_probabilities=predict(testing).astype(np.float32),
+        train_classes=predict(train_rows).argmax(axis=1).astype(np.uint8),
+        environment=describe_environment(manifest),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def describe_environment(manifest) -> dict:
+    """Versions, hardware, backend, commit and dataset fingerprint: what a comparison of runs must hold equal or name."""
+    import keras
+
+    return {
+        "backend": keras.backend.backend(),
+        "commit": _git_commit(),
+        "cpu": _processor_name(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "dataset": dataset.fingerprint(manifest),
+        "devices": _accelerators(),
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "tensorflow": _installed_version("tensorflow"),
+        "jax": _installed_version("jax"),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+    }
+
+
+def _make_reproducible(seed):
+    """Fix every seed; on TensorFlow ask for deterministic kernels too, which cost no measurable time on a CPU."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _grey_input(model):
+    """Put one grey channel in front of a three-channel network: the dataset's files hold R = G = B."""
+    import keras
+
+    height, width, channels = model.input_shape[1:]
+    grey = keras.Input((height, width, 1))
+    return keras.Model(grey, model(keras.layers.Concatenate()([grey] * channels)))
+
+
+def _shuffled_batches(images, labels, rows, config):
+    """Batches in a new order each epoch, drawn from the seed with NumPy: the same order on every backend."""
+    import keras
+
+    targets = np.eye(len(dataset.CLASSES), dtype=np.float32)[labels]
+
+    class ShuffledBatches(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.generator = np.random.default_rng(config.seed)
+            self.order = self.generator.permutation(rows)
+
+        def __len__(self):
+            return -(-len(rows) // config.batch_size)
+
+        def __getitem__(self, step):
+            chosen = self.order[step * config.batch_size : (step + 1) * config.batch_size]
+            return images[chosen][..., None], targets[chosen]
+
+        def on_epoch_end(self):
+            self.order = self.generator.permutation(rows)
+
+    return ShuffledBatches()
+
+
+def _validation_callback(predict, rows, labels):
+    """One pass over the validation images after each epoch, for loss, accuracy and the predicted classes alike."""
+    import keras
+
+    class Validation(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.classes = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            if not np.isfinite(logs["loss"]):
+                raise FloatingPointError(f"the training loss became {logs['loss']} in epoch {epoch + 1}")
+            probabilities = predict(rows)
+            truth = labels[rows]
+            self.classes.append(probabilities.argmax(axis=1))
+            right = probabilities[np.arange(len(rows)), truth]
+            logs["val_loss"] = float(-np.log(np.clip(right, 1e-7, 1)).mean())  # clipped as Keras clips
+            logs["val_accuracy"] = float((self.classes[-1] == truth).mean())
+            logs["seconds"] = time.perf_counter() - self.started
+
+    return Validation()
+
+
+def _progress_callback(config):
+    """A bar over the epochs; tqdm adds the time left, an upper bound since a run may stop early."""
+    import keras
+
+    class Progress(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.bar = tqdm(total=config.epochs, desc=config.key, unit="epoch")
+
+        def on_epoch_end(self, epoch, logs=None):
+            shown = ("loss", "accuracy", "val_accuracy")
+            self.bar.set_postfix({name: f"{logs[name]:.3f}" for name in shown}, refresh=False)
+            self.bar.update()
+
+        def on_train_end(self, logs=None):
+            self.bar.close()
+
+    return Progress()
+
+
+def _git_commit():
+    """The commit of the code that trains, with '+' where files differ from it; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "."], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _processor_name():
+    """The processor's own name where the system tells it, else the architecture."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _accelerators():
+    """Names of the accelerators that the backend sees; empty on a CPU."""
+    import keras
+
+    return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+
+
+def _installed_version(package):
+    try:
+        return version(package)
+    except ImportError:
+        return None
