@@ -2,15 +2,32 @@
 
 import hashlib
 import os
-from functools import lru_cache
+import shutil
+import socket
+import tarfile
+import tempfile
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
+FOLDER_NAME = "brain-tumor-classification-mri"
+KAGGLE_MOUNT = Path("/kaggle/input")
+KAGGLE_HANDLE = "sartajbhuvaji/brain-tumor-classification-mri"
+KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
+ARCHIVE_URL = "https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz"
+LARGEST_UNPACKED = 400_000_000  # bytes; the dataset has 93 million, and an archive of it no reason to hold much more
+TIMEOUT = 6  # seconds for a connection, and without a byte, so that all attempts give up within 20 seconds
+
+SPLITS = ("Training", "Testing")
 CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
+NAMES = ("glioma", "meningioma", "no tumour", "pituitary")
 IMAGE_SIZE = (150, 150)
 
 
@@ -18,10 +35,21 @@ class DatasetError(Exception):
     """The images are missing or differ from the manifest; the text says what was found and what to do."""
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A file that is not as the manifest says; `kind` is missing, extra, renamed, truncated or altered."""
+
+    path: str
+    kind: str
+    detail: str
+
+    def __str__(self):
+        return f"{self.kind}: {self.path}" + (f" ({self.detail})" if self.detail else "")
+
+
 def load_manifest() -> pd.DataFrame:
     """The table of all 3,264 images; a row's number is the image's place in every array of this package."""
-    text = {"cheng_slice": "Int64", "patient": "string", "cheng_label": "string"}
-    return pd.read_csv(DATA / "manifest.csv", dtype=text)
+    return pd.read_csv(DATA / "manifest.csv", dtype={"cheng_slice": "Int64", "patient": "string", "cheng_label": "string"})
 
 
 def class_indices(manifest: pd.DataFrame) -> np.ndarray:
@@ -35,31 +63,272 @@ def fingerprint(manifest: pd.DataFrame) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
-def load_images(manifest: pd.DataFrame) -> np.ndarray:
-    folder = Path(os.environ["TUMOR_MRI_DATA"])
-    cached = DATA / "cache" / f"images-{IMAGE_SIZE[0]}-{fingerprint(manifest)}.npy"
-    if cached.is_file():
-        return np.load(cached)
-    images = decode(folder, manifest)
-    cached.parent.mkdir(exist_ok=True)
-    np.save(cached, images)
+def find() -> Path | None:
+    """The dataset's folder on this machine, or None: ``TUMOR_MRI_DATA``, a Kaggle mount, ``data/``, in this order.
+
+    Raises:
+        DatasetError: where ``TUMOR_MRI_DATA`` is set and no folder there holds ``Training`` and ``Testing``.
+    """
+    named = os.environ.get("TUMOR_MRI_DATA")
+    if named:
+        found = _search(Path(named), depth=1)
+        if found is None:
+            raise DatasetError(
+                f"TUMOR_MRI_DATA is {named}, but no folder there holds Training and Testing: correct it, or unset it"
+            )
+        return found
+    return _search(KAGGLE_MOUNT, depth=4) or _search(DATA / FOLDER_NAME, depth=0)
+
+
+def _search(folder, depth):
+    """The first folder at or below `folder` that holds both splits; None where there is none within `depth` levels."""
+    if all((folder / split).is_dir() for split in SPLITS):
+        return folder
+    if depth == 0 or not folder.is_dir():
+        return None
+    below = sorted(child for child in folder.iterdir() if child.is_dir())
+    return next((found for child in below if (found := _search(child, depth - 1))), None)
+
+
+def locate() -> Path:
+    """The dataset's folder, downloaded into ``data/`` where this machine has none.
+
+    Raises:
+        DatasetError: where it is neither here nor to be had.
+    """
+    return find() or download()
+
+
+def locate_or_none() -> Path | None:
+    """As `locate`, but where no dataset can be had, says so in one sentence and returns None."""
+    if os.environ.get("TUMOR_MRI_PHANTOMS"):  # `reproduce` has tried already
+        print("No dataset could be had: pictures of scans are replaced by drawn phantoms.")
+        return None
+    try:
+        folder = locate()
+    except DatasetError as error:
+        print(f"No dataset could be had, pictures of scans are replaced by drawn phantoms. {error}")
+        return None
+    print("The dataset is at hand.")
+    return folder
+
+
+def verify(folder, manifest: pd.DataFrame) -> list:
+    """Every difference between a folder and the manifest, by SHA-256: a list of `Problem`, empty where there is none.
+
+    Raises:
+        DatasetError: where the folder does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}: run `python -m tumor_mri download`")
+    expected = manifest.set_index("path")
+    found = _list_files(folder)
+    with ThreadPoolExecutor() as pool:
+        hashes = dict(zip(found, pool.map(lambda path: _sha256(folder / path), found), strict=True))
+    missing = {expected.at[path, "sha256"]: path for path in expected.index if path not in hashes}
+    problems = []
+    for path in sorted(set(found) - set(expected.index)):
+        was = missing.pop(hashes[path], None)
+        problems.append(Problem(path, "renamed", f"was {was}") if was else Problem(path, "extra", ""))
+    renamed = {problem.detail.removeprefix("was ") for problem in problems if problem.kind == "renamed"}
+    for path, row in expected.iterrows():
+        if path not in hashes:
+            if path not in renamed:
+                problems.append(Problem(path, "missing", ""))
+        elif hashes[path] != row["sha256"]:
+            size = (folder / path).stat().st_size
+            kind = "truncated" if size < row["bytes"] else "altered"
+            problems.append(Problem(path, kind, f"{size:,} bytes, expected {row['bytes']:,}"))
+    return problems
+
+
+def check(folder, manifest: pd.DataFrame) -> None:
+    """Make sure that a folder holds the manifest's images and nothing else.
+
+    Raises:
+        DatasetError: naming the first problems.
+    """
+    problems = verify(folder, manifest)
+    if problems:
+        shown = "; ".join(str(problem) for problem in problems[:3])
+        raise DatasetError(f"{len(problems)} files differ from the manifest: {shown}{' …' if len(problems) > 3 else ''}")
+
+
+def _list_files(folder):
+    """Paths of all files in the two splits, hidden ones too: an extra file would reshuffle the report's split."""
+    return sorted(
+        path.relative_to(folder).as_posix() for split in SPLITS for path in (folder / split).rglob("*") if path.is_file()
+    )
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def download(target=None, manifest=None, progress=True) -> Path:
+    """Download the dataset, check every file, and move it into place: the whole of it, or nothing.
+
+    Args:
+        target: folder to make; None for ``data/brain-tumor-classification-mri``.
+        manifest: what must be in it; None for the project's.
+        progress: show a bar.
+
+    Raises:
+        DatasetError: with each attempt and why it failed, and what to do by hand.
+    """
+    target = DATA / FOLDER_NAME if target is None else Path(target)
+    manifest = load_manifest() if manifest is None else manifest
+    if target.exists():
+        check(target, manifest)
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for name, fetch in (("Kaggle", _fetch_from_kaggle), ("the author's git copy", _fetch_archive)):
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as scratch:
+            try:
+                fetch(Path(scratch), progress)
+                found = _search(Path(scratch), depth=3)
+                if found is None:
+                    raise DatasetError("what came holds no Training and Testing")
+                check(found, manifest)
+                os.replace(found, target)
+                return target
+            except Exception as error:  # whatever a source does wrong, the next one is tried and the user told
+                failures.append(f"{name}: {_reason(error)}")
+    raise DatasetError(
+        f"the dataset could not be downloaded. Tried {'; '.join(failures)}. Download it by hand from {KAGGLE_PAGE}, unpack it "
+        f"as data/{FOLDER_NAME}, or set TUMOR_MRI_DATA to its folder"
+    )
+
+
+def _reason(error):
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _fetch_from_kaggle(scratch, progress):
+    """With kagglehub, which shows its own bar; anonymous unless there are credentials."""
+    # kagglehub retries for minutes where there is no network, so that a connection is tried first
+    socket.create_connection(("www.kaggle.com", 443), timeout=TIMEOUT).close()
+    import kagglehub
+
+    os.environ.setdefault("KAGGLEHUB_CACHE", str(scratch / "kagglehub"))
+    try:
+        cached = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
+    finally:
+        if os.environ.get("KAGGLEHUB_CACHE") == str(scratch / "kagglehub"):
+            del os.environ["KAGGLEHUB_CACHE"]
+    if not cached.is_relative_to(scratch):
+        shutil.copytree(cached, scratch / "copy")
+
+
+def _fetch_archive(scratch, progress):
+    """The author's git copy at a pinned commit, as a .tar.gz, unpacked into `scratch`."""
+    archive = scratch / "archive.tar.gz"
+    with urllib.request.urlopen(ARCHIVE_URL, timeout=TIMEOUT) as response, archive.open("wb") as file:
+        size = int(response.headers.get("Content-Length") or 0) or None
+        with tqdm(total=size, unit="B", unit_scale=True, desc="download", disable=not progress) as bar:
+            while block := response.read(1 << 18):
+                file.write(block)
+                bar.update(len(block))
+        if size and archive.stat().st_size != size:
+            raise DatasetError(f"the download stopped at {archive.stat().st_size:,} of {size:,} bytes")
+    _unpack(archive, scratch / "unpacked")
+    archive.unlink()
+
+
+def _unpack(archive, folder):
+    """Unpack plain files below `folder` only.
+
+    Raises:
+        DatasetError: for a damaged archive, one that unpacks too large, or a member that is a link or would leave the folder.
+    """
+    total = 0
+    try:
+        with tarfile.open(archive, "r:gz") as packed:
+            for member in packed:
+                inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+                if not inside or not (member.isfile() or member.isdir()):
+                    raise DatasetError(f"the archive holds {member.name!r}, which is a link or would leave its folder")
+                total += member.size
+                if total > LARGEST_UNPACKED:
+                    raise DatasetError(f"the archive unpacks to more than {LARGEST_UNPACKED:,} bytes")
+                packed.extract(member, folder, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DatasetError(f"what came is no whole archive: {error}") from error
+
+
+def load_images(manifest: pd.DataFrame | None = None, folder=None) -> np.ndarray:
+    """All images in the manifest's order, grey, uint8, (rows, 150, 150); decoded once, then read from a cache.
+
+    Args:
+        manifest: None for the project's.
+        folder: the dataset's; None looks for it, and downloads it, if the cache does not hold the images.
+
+    Raises:
+        DatasetError: where there are no images, or they are not the manifest's.
+    """
+    manifest = load_manifest() if manifest is None else manifest
+    cached = _cache_folder() / f"images-{IMAGE_SIZE[0]}-{fingerprint(manifest)}.npy"
+    shape = (len(manifest), *IMAGE_SIZE)
+    try:
+        images = np.load(cached, allow_pickle=False)
+        if images.shape == shape and images.dtype == np.uint8:
+            return images
+    except (OSError, ValueError, EOFError):
+        pass  # absent or damaged: made anew
+    images = decode(locate() if folder is None else Path(folder), manifest)
+    with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".npy", delete=False) as file:
+        np.save(file, images)
+    os.replace(file.name, cached)
     return images
 
 
-def decode(folder, manifest):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
+def _cache_folder():
+    """``data/cache``, or a temporary folder where that cannot be written."""
+    for folder in (DATA / "cache", Path(tempfile.gettempdir()) / "tumor_mri"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise DatasetError(f"neither data/cache nor {tempfile.gettempdir()} can be written: make room for 75 MB in one of them")
+
+
+def decode(folder, manifest: pd.DataFrame) -> np.ndarray:
+    """Decode and resize every image with Keras' own loader, as the report does; R = G = B, so that one channel is kept.
+
+    Returns:
+        uint8, (rows, 150, 150): Keras' float pixels, rounded.
+
+    Raises:
+        DatasetError: where the files are not the manifest's, by name and size.
+    """
+    folder = Path(folder)
+    sizes = {path: (folder / path).stat().st_size for path in _list_files(folder)}
+    if sizes != dict(zip(manifest["path"], manifest["bytes"], strict=True)):
+        raise DatasetError(f"the files in {folder} are not those of the manifest: run `python -m tumor_mri verify`")
+    from tumor_mri.quiet import keras
 
     images = np.empty((len(manifest), *IMAGE_SIZE), dtype=np.uint8)
-    start = 0
-    for split in ("Training", "Testing"):
+    place = {path: row for row, path in enumerate(manifest["path"])}
+    for split in SPLITS:
         batches = keras.utils.image_dataset_from_directory(
             folder / split, labels=None, image_size=IMAGE_SIZE, shuffle=False, batch_size=64, verbose=False
         )
-        found = [Path(path).relative_to(folder).as_posix() for path in batches.file_paths]
-        assert found == list(manifest["path"][start : start + len(found)])
+        paths = iter(batches.file_paths)
         for batch in batches:
-            grey = np.rint(batch.numpy()[..., 0])
-            images[start : start + len(grey)] = grey
-            start += len(grey)
+            for picture in np.rint(batch.numpy()[..., 0]):
+                images[place[Path(next(paths)).relative_to(folder).as_posix()]] = picture
     return images
+
+
+def scan(path: str, folder, longest_side: int = 150) -> np.ndarray:
+    """One image to look at, grey, uint8, at most `longest_side` pixels a side, its proportions kept."""
+    from PIL import Image
+
+    with Image.open(Path(folder) / path) as image:
+        grey = image.convert("L")
+        grey.thumbnail((longest_side, longest_side))
+        return np.asarray(grey)

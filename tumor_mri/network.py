@@ -1,13 +1,10 @@
 """The networks, as functions of their widths."""
 
-REPORT_WIDTHS = {
-    "32/64/128/128": (32, 64, 128, 128),
-    "40/80/160/160": (40, 80, 160, 160),
-    "36/72/144/144": (36, 72, 144, 144),
-    "25/50/100/100": (25, 50, 100, 100),
-}
-BASE_WIDTHS = REPORT_WIDTHS["32/64/128/128"]
-CHOSEN_WIDTHS = REPORT_WIDTHS["25/50/100/100"]
+BASE_WIDTHS = (32, 64, 128, 128)
+MORE_WIDTHS = (40, 80, 160, 160)
+SOME_MORE_WIDTHS = (36, 72, 144, 144)
+CHOSEN_WIDTHS = (25, 50, 100, 100)  # the network that the report settles on
+REPORT_WIDTHS = (BASE_WIDTHS, MORE_WIDTHS, SOME_MORE_WIDTHS, CHOSEN_WIDTHS)
 
 
 def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4):
@@ -24,8 +21,7 @@ def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4):
     Raises:
         ValueError: where `widths` is not four integers of at least 1.
     """
-    import keras  # here, so that reading recorded runs needs no TensorFlow
-    from keras import layers
+    from tumor_mri.quiet import keras  # here, so that reading recorded runs needs no TensorFlow
 
     if len(widths) != 4 or any(int(width) != width or width < 1 for width in widths):
         raise ValueError(f"widths are four integers of at least 1 (three convolutions, one dense layer), got {widths!r}")
@@ -33,20 +29,36 @@ def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4):
     return keras.Sequential(
         [
             keras.Input(input_shape),
-            layers.Rescaling(scale=1.0 / 127.5, offset=-1),
-            layers.Conv2D(first, (3, 3), activation="relu"),
-            layers.MaxPooling2D((2, 2)),
-            layers.Conv2D(second, (3, 3), activation="relu"),
-            layers.MaxPooling2D((2, 2)),
-            layers.Dropout(0.25),
-            layers.Conv2D(third, (3, 3), activation="relu"),
-            layers.MaxPooling2D((2, 2)),
-            layers.Dropout(0.25),
-            layers.Flatten(),
-            layers.Dense(dense, activation="relu"),
-            layers.Dropout(0.5),
+            keras.layers.Rescaling(scale=1.0 / 127.5, offset=-1),
+            keras.layers.Conv2D(first, (3, 3), activation="relu"),
+            keras.layers.MaxPooling2D((2, 2)),
+            keras.layers.Conv2D(second, (3, 3), activation="relu"),
+            keras.layers.MaxPooling2D((2, 2)),
+            keras.layers.Dropout(0.25),
+            keras.layers.Conv2D(third, (3, 3), activation="relu"),
+            keras.layers.MaxPooling2D((2, 2)),
+            keras.layers.Dropout(0.25),
+            keras.layers.Flatten(),
+            keras.layers.Dense(dense, activation="relu"),
+            keras.layers.Dropout(0.5),
             # float32 under mixed precision too: a softmax in bfloat16 would round probabilities to two or three digits
-            layers.Dense(class_count, activation="softmax", dtype="float32"),
+            keras.layers.Dense(class_count, activation="softmax", dtype="float32"),
         ],
         name="cnn_" + "_".join(str(width) for width in widths),
     )
+
+
+def label(widths) -> str:
+    """Widths as the report writes them: ``32/64/128/128``."""
+    return "/".join(str(width) for width in widths)
+
+
+def parameter_count(widths, input_shape=(150, 150, 3), class_count=4) -> int:
+    """Trainable parameters of `build_cnn`, counted without building it."""
+    height, inputs = input_shape[0], input_shape[2]
+    side, count = height, 0
+    for filters in widths[:3]:
+        count += (9 * inputs + 1) * filters
+        side, inputs = (side - 2) // 2, filters
+    dense = widths[3]
+    return count + (side * side * inputs + 1) * dense + (dense + 1) * class_count

@@ -72,7 +72,15 @@ def load(path) -> Run:
         about = json.loads(arrays.pop("about").tobytes())
     except FileNotFoundError:
         raise RecordError(f"there is no record {path.name} in {path.parent}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error, NotImplementedError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zipfile.zlib.error,
+        NotImplementedError,
+    ) as error:
         raise RecordError(f"{path} is damaged, or no record: {error}. Delete it and train the run again") from error
     if about.get("format") != FORMAT:
         raise RecordError(f"{path} has format {about.get('format')}, this version reads format {FORMAT}: update the project")

@@ -73,7 +73,7 @@ class Run:
     Attributes:
         config: what was asked for.
         history: per epoch: loss, accuracy (as Keras logs them, a running mean with dropout on), val_loss, val_accuracy, seconds.
-        train_paths, val_paths, test_paths: paths of the manifest, in the order of the arrays below; `test_paths` is all of Testing.
+        train_paths, val_paths, test_paths: paths of the manifest, in the order of the arrays below; the last is all of Testing.
         val_classes: predicted class of each validation image at each epoch, uint8, (epochs, validation images).
         val_probabilities: with the restored weights, float32, (validation images, 4).
         test_probabilities: with the restored weights, float32, (394, 4).
@@ -118,8 +118,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
         FloatingPointError: where the loss stopped being a number.
         dataset.DatasetError: where there are no images.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
+    from tumor_mri.quiet import keras
 
     started = time.perf_counter()
     manifest = dataset.load_manifest() if manifest is None else manifest
@@ -147,9 +146,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
     validator = _validation_callback(predict, split.validation, labels)
     callbacks = [
         validator,  # first: early stopping reads the accuracy that it writes
-        keras.callbacks.EarlyStopping(
-            monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True
-        ),
+        keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True),
     ]
     if progress:
         callbacks.append(_progress_callback(config))
@@ -175,7 +172,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
 
 def describe_environment(manifest) -> dict:
     """Versions, hardware, backend, commit and dataset fingerprint: what a comparison of runs must hold equal or name."""
-    import keras
+    from tumor_mri.quiet import keras
 
     return {
         "backend": keras.backend.backend(),
@@ -196,7 +193,7 @@ def describe_environment(manifest) -> dict:
 
 def _make_reproducible(seed):
     """Fix every seed; on TensorFlow ask for deterministic kernels too, which cost no measurable time on a CPU."""
-    import keras
+    from tumor_mri.quiet import keras
 
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
@@ -207,7 +204,7 @@ def _make_reproducible(seed):
 
 def _grey_input(model):
     """Put one grey channel in front of a three-channel network: the dataset's files hold R = G = B."""
-    import keras
+    from tumor_mri.quiet import keras
 
     height, width, channels = model.input_shape[1:]
     grey = keras.Input((height, width, 1))
@@ -216,7 +213,7 @@ def _grey_input(model):
 
 def _shuffled_batches(images, labels, rows, config):
     """Batches in a new order each epoch, drawn from the seed with NumPy: the same order on every backend."""
-    import keras
+    from tumor_mri.quiet import keras
 
     targets = np.eye(len(dataset.CLASSES), dtype=np.float32)[labels]
 
@@ -241,7 +238,7 @@ def _shuffled_batches(images, labels, rows, config):
 
 def _validation_callback(predict, rows, labels):
     """One pass over the validation images after each epoch, for loss, accuracy and the predicted classes alike."""
-    import keras
+    from tumor_mri.quiet import keras
 
     class Validation(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -266,7 +263,7 @@ def _validation_callback(predict, rows, labels):
 
 def _progress_callback(config):
     """A bar over the epochs; tqdm adds the time left, an upper bound since a run may stop early."""
-    import keras
+    from tumor_mri.quiet import keras
 
     class Progress(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -291,7 +288,11 @@ def _git_commit():
             ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "."], cwd=folder, capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "--untracked-files=no", "."],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -311,7 +312,7 @@ def _processor_name():
 
 def _accelerators():
     """Names of the accelerators that the backend sees; empty on a CPU."""
-    import keras
+    from tumor_mri.quiet import keras
 
     return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
 

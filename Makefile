@@ -1,0 +1,61 @@
+# Everything here calls `python -m tumor_mri`; where there is no make, that does the same.
+PYTHON ?= $(firstword $(foreach v,3.12 3.13 3.11 3.10,$(shell command -v python$(v) 2>/dev/null)) python3)
+PY := .venv/bin/python
+export TF_CPP_MIN_LOG_LEVEL := 3
+STUDY ?= compare-splits
+
+.PHONY: help reproduce test test-unit test-strict test-train venv data verify lint notebooks train record runs claims clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+reproduce: venv  ## install, get the dataset, execute all notebooks, write them under build/report
+	@$(PY) -m tumor_mri reproduce
+
+test: lint test-unit test-strict test-train  ## all test lanes
+
+test-unit: venv  ## unit tests, notebook lints, negative controls
+	$(PY) -m pytest -q tests
+
+test-strict: venv  ## stored outputs of the notebooks must equal re-executed ones
+	$(PY) tests/strict_lane.py
+
+test-train: venv  ## each training notebook, with tiny real trainings
+	$(PY) tests/train_lane.py
+
+lint: venv  ## ruff, notebooks included
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+venv: .venv/installed  ## the virtual environment .venv, with the exact versions of requirements.lock
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "This needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d. Install one of them, then: make PYTHON=python3.12 venv" % v)'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+data: venv  ## get the dataset and check every file
+	$(PY) -m tumor_mri download
+
+verify: venv  ## check every file of the dataset
+	$(PY) -m tumor_mri verify
+
+notebooks: venv  ## execute the notebooks in place
+	$(PY) -m tumor_mri notebooks
+
+train: venv  ## train a study here, STUDY=compare-splits, beside the recorded runs
+	$(PY) -m tumor_mri train --study $(STUDY)
+
+record: venv  ## train a study and replace the recorded runs, STUDY=compare-splits
+	$(PY) -m tumor_mri train --study $(STUDY) --record
+
+runs: venv  ## list the recorded runs
+	$(PY) -m tumor_mri runs
+
+claims: venv  ## the report's claims beside the recorded runs
+	$(PY) -m tumor_mri claims
+
+clean:  ## remove what was built; the dataset and the virtual environment stay
+	rm -rf build data/cache .pytest_cache .ruff_cache

@@ -1,0 +1,23 @@
+"""Shared by the unit tests."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from tumor_mri import dataset
+
+HOW = "needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder"
+
+
+def pytest_collection_modifyitems(items):
+    if dataset.find() is None:
+        for item in items:
+            if item.get_closest_marker("needs_dataset"):
+                item.add_marker(pytest.mark.skip(reason=HOW))
+
+
+@pytest.fixture(scope="session")
+def manifest():
+    return dataset.load_manifest()

@@ -1,0 +1,73 @@
+"""Lints of a notebook: each takes one and returns a list of problems, so that tests can try them on wrong ones too."""
+
+import ast
+import json
+import re
+
+ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:root|work|tmp|home|Users|opt|usr)/\w|[A-Z]:\\\\")
+LONGEST_CELL, LONGEST_FUNCTION = 20, 10
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def opening(notebook):
+    first = notebook.cells[0]
+    wanted = ["# ", "*You need:*", "*Takes:*", "Not a diagnostic device"]
+    lacks = [words for words in wanted if words not in first.source]
+    return [f"the first cell lacks {words!r}" for words in lacks] + ([] if first.cell_type == "markdown" else ["is no text"])
+
+
+def ending(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells[-3:])
+    return [f"the last cells lack {words!r}" for words in ("## Summary", "*Exercises.*", "*Next:*") if words not in text]
+
+
+def execution_counts(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    return [] if counts == list(range(1, len(counts) + 1)) else [f"execution counts are {counts}"]
+
+
+def stored_errors(notebook):
+    found = [output for output in outputs(notebook) if output.output_type == "error" or output.get("name") == "stderr"]
+    return [f"stores an error or a warning: {str(output)[:200]}" for output in found]
+
+
+def magics(notebook):
+    lines = [line for cell in code_cells(notebook) for line in cell.source.splitlines()]
+    return [f"command or magic: {line}" for line in lines if line.lstrip().startswith(("!", "%"))]
+
+
+def absolute_paths(notebook):
+    found = ABSOLUTE_PATH.search(re.sub(r'"image/png": "[^"]*"', "", json.dumps(notebook)))
+    return [f"absolute path near {found.group()!r}"] if found else []
+
+
+def long_code(notebook):
+    problems = []
+    for cell in code_cells(notebook):
+        if len(cell.source.splitlines()) > LONGEST_CELL:
+            problems.append(f"a cell of {len(cell.source.splitlines())} lines")
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
+                problems.append(f"the function {node.name} is long: the package is the place for it")
+    return problems
+
+
+def pictures(notebook):
+    problems = []
+    for cell in code_cells(notebook):
+        if "figure" in cell.metadata.get("tags", []):
+            if not any("image/png" in output.get("data", {}) for output in cell.outputs):
+                problems.append(f"a figure cell without a picture: {cell.source[:60]}")
+            if not any(output.output_type == "stream" for output in cell.outputs):
+                problems.append(f"a figure cell without its sentence: {cell.source[:60]}")
+    return problems
+
+
+LINTS = (opening, ending, execution_counts, stored_errors, magics, absolute_paths, long_code, pictures)

@@ -1,0 +1,32 @@
+"""The strict lane: re-execute the notebooks and compare every stored text with the new one (nbval)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tumor_mri import dataset, pages
+
+HERE = Path(__file__).parent
+
+
+def command(paths):
+    """The pytest command that compares notebooks, in the Python that runs this."""
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=600", f"--nbval-sanitize-with={HERE / 'sanitize.cfg'}"]
+    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *map(str, paths)]
+
+
+def needs_dataset(path):
+    return '"needs-dataset"' in path.read_text(encoding="utf-8")
+
+
+def main():
+    paths = pages.notebook_paths()
+    if dataset.find() is None:
+        for path in filter(needs_dataset, paths):
+            print(f"SKIPPED {path.name}: needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder")
+        paths = [path for path in paths if not needs_dataset(path)]
+    return subprocess.run(command(paths)).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

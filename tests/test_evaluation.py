@@ -1,0 +1,114 @@
+"""Metrics against scikit-learn and the report's own matrix; records that lie are found out."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from tumor_mri import dataset, evaluation, records, study
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return records.load_all(study.RECORDED)
+
+
+def test_every_recorded_run_is_what_it_says(runs, manifest):
+    assert runs
+    evaluation.check_comparable(runs, manifest)
+    assert {run.environment["dataset"] for run in runs} == {dataset.fingerprint(manifest)}
+    assert all(run.config.train_images is None and run.config.epochs == 60 for run in runs)
+
+
+def test_every_study_is_recorded():
+    for name, configs in study.STUDIES.items():
+        for config in configs:
+            assert records.path_of(config, study.RECORDED).is_file(), f"{name} lacks {config.key}"
+
+
+def test_records_are_small_and_load_fast_without_tensorflow():
+    assert sum(path.stat().st_size for path in study.RECORDED.glob("*")) < 10e6
+    started = time.perf_counter()
+    records.load_all(study.RECORDED)
+    assert time.perf_counter() - started < 1
+    code = (
+        "import sys; from tumor_mri import records, study; records.load_all(study.RECORDED); print('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_a_permuted_label_is_found(runs, manifest):
+    wrong = manifest.copy()
+    split_b = next(run for run in runs if run.config.protocol == "training_only")
+    glioma, pituitary = (
+        wrong.index[wrong["path"].isin(split_b.val_paths) & (wrong["class"] == c)][0]
+        for c in (dataset.CLASSES[0], dataset.CLASSES[3])
+    )
+    wrong.loc[[glioma, pituitary], "class"] = [dataset.CLASSES[3], dataset.CLASSES[0]]
+    with pytest.raises(evaluation.EvaluationError):
+        for run in runs:
+            evaluation.check(run, wrong)
+
+
+def test_a_missing_row_is_found(runs, manifest):
+    run = runs[0]
+    with pytest.raises(evaluation.EvaluationError, match="not the images of its protocol"):
+        evaluation.check(replace(run, val_paths=run.val_paths[1:], val_classes=run.val_classes[:, 1:]), manifest)
+    with pytest.raises(evaluation.EvaluationError, match="shape"):
+        evaluation.check(replace(run, test_probabilities=run.test_probabilities[1:]), manifest)
+
+
+def test_changed_predictions_are_found(runs, manifest):
+    run = runs[0]
+    changed = (run.val_classes + 1) % 4
+    with pytest.raises(evaluation.EvaluationError, match="not those of its predictions"):
+        evaluation.check(replace(run, val_classes=changed), manifest)
+
+
+def test_mixed_precisions_are_not_compared(runs, manifest):
+    mixed = replace(runs[0], config=replace(runs[0].config, precision="float32"))
+    with pytest.raises(evaluation.EvaluationError, match="precisions"):
+        evaluation.check_comparable([runs[0], mixed], manifest)
+
+
+def test_the_reports_table_is_its_matrix_with_precision_and_recall_exchanged():
+    matrix = evaluation.load_report_matrix()
+    assert matrix.sum(axis=1).tolist() == [158, 162, 83, 171]
+    assert matrix.trace() == 530
+    table, printed = evaluation.classification_table(matrix), evaluation.load_report_table()
+    names = list(dataset.NAMES)
+    assert np.allclose(table.loc[names, "recall"], printed.loc[names, "precision"], atol=5e-5)
+    assert np.allclose(table.loc[names, "precision"], printed.loc[names, "recall"], atol=5e-5)
+
+
+def test_the_classification_table_is_scikit_learns(runs, manifest):
+    run = runs[0]
+    truth, predicted = evaluation.truth(run.val_paths, manifest), run.val_probabilities.argmax(axis=1)
+    table = evaluation.classification_table(evaluation.confusion(run, manifest))
+    assert np.allclose(table["recall"][:4], metrics.recall_score(truth, predicted, average=None))
+    assert np.isclose(table.loc["macro avg", "f1-score"], metrics.f1_score(truth, predicted, average="macro"))
+
+
+def test_an_interval_is_students():
+    mean, half = evaluation.interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert np.isclose(half, 4.302652729911275 / np.sqrt(3))
+    assert np.isnan(evaluation.interval([5])[1])
+
+
+def test_verdicts():
+    assert evaluation._verdict([True, True]) == "holds"
+    assert evaluation._verdict([True, False]) == "holds by luck of the seed"
+    assert evaluation._verdict([False, False]) == "refuted"
+    assert evaluation._verdict([True]) == "cannot be decided"
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="unknown study"):
+        study.configs("everything")
+    with pytest.raises(ValueError, match="C9"):
+        evaluation.claim("C9", None)

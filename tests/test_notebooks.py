@@ -1,0 +1,105 @@
+"""The notebooks as files, and proof that the lints and the strict lane can fail."""
+
+import re
+import subprocess
+
+import nbformat
+import notebook_lints as lints
+import pytest
+import strict_lane
+
+from tumor_mri import dataset, pages
+
+PATHS = pages.notebook_paths()
+FIGURES = {f"F{number}" for number in range(1, 10)}
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("lint", lints.LINTS, ids=lambda lint: lint.__name__)
+def test_notebook(path, lint):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert lint(notebook) == []
+
+
+def test_notebooks_are_small():
+    assert PATHS
+    assert all(path.stat().st_size < 1_000_000 for path in PATHS)
+
+
+def test_each_figure_of_the_report_has_its_cell():
+    tags = [tag for path in PATHS for cell in read(path).cells for tag in cell.metadata.get("tags", []) if tag in FIGURES]
+    assert sorted(tags) == sorted(FIGURES)
+
+
+def test_links_between_notebooks_resolve():
+    links = {link for path in PATHS for link in re.findall(r"\]\((\w+\.ipynb)\)", path.read_text(encoding="utf-8"))}
+    assert links <= {path.name for path in PATHS}
+
+
+def fixture_notebook():
+    """A small notebook, right in every way, as executed."""
+    new = nbformat.v4
+    picture = new.new_output("display_data", data={"image/png": "AAAA"})
+    said = new.new_output("stream", name="stdout", text="42 points\n")
+    cell = new.new_code_cell("print('42 points')", execution_count=1, outputs=[said, picture], metadata={"tags": ["figure"]})
+    first = "# 1 · A question?\n*You need:* nothing. *Takes:* a second.\n> Not a diagnostic device."
+    last = "## Summary\n*Exercises.* 1. None.\n*Next:* nothing"
+    return new.new_notebook(cells=[new.new_markdown_cell(first), cell, new.new_markdown_cell(last)])
+
+
+WRONG = {
+    "opening": lambda book: book.cells[0].update(source="# Title"),
+    "ending": lambda book: book.cells[-1].update(source="The end"),
+    "execution_counts": lambda book: book.cells[1].update(execution_count=3),
+    "stored_errors": lambda book: book.cells[1].outputs[0].update(name="stderr"),
+    "magics": lambda book: book.cells[1].update(source="!ls"),
+    "absolute_paths": lambda book: book.cells[1].update(source="open('/home/me/data.csv')"),
+    "long_code": lambda book: book.cells[1].update(source="x = 1\n" * 30),
+    "pictures": lambda book: book.cells[1].outputs.pop(),
+}
+
+
+@pytest.mark.parametrize("lint", lints.LINTS, ids=lambda lint: lint.__name__)
+def test_each_lint_fails_where_it_should(lint):
+    assert lint(fixture_notebook()) == []
+    wrong = fixture_notebook()
+    WRONG[lint.__name__](wrong)
+    assert lint(wrong)
+
+
+def strict(path):
+    return subprocess.run(strict_lane.command([path]), capture_output=True, text=True, cwd=path.parent)
+
+
+def test_the_strict_lane_fails_on_one_changed_digit(tmp_path):
+    path = tmp_path / "04_confusion_matrix.ipynb"
+    path.write_text((pages.NOTEBOOKS / path.name).read_text(encoding="utf-8"), encoding="utf-8")
+    assert strict(path).returncode == 0
+    notebook = read(path)
+    changed = next(output for output in lints.outputs(notebook) if output.output_type == "stream" and "accuracy" in output.text)
+    changed["text"] = re.sub(r"\d(?=%)", lambda digit: str((int(digit.group()) + 1) % 10), changed["text"], count=1)
+    nbformat.write(notebook, path)
+    result = strict(path)
+    assert result.returncode == 1, result.stdout
+    assert "1 failed" in result.stdout
+
+
+def test_pages_say_when_scans_are_phantoms(tmp_path, monkeypatch):
+    def nothing():
+        raise dataset.DatasetError("no network")
+
+    monkeypatch.setattr(dataset, "locate", nothing)
+    monkeypatch.setattr(pages, "notebook_paths", lambda: PATHS[3:4])
+    monkeypatch.setenv("TUMOR_MRI_PHANTOMS", "1")
+    monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
+    index = pages.reproduce(tmp_path)
+    assert "drawn phantoms" in index.read_text(encoding="utf-8")
+    page = (tmp_path / "04_confusion_matrix.html").read_text(encoding="utf-8")
+    assert "drawn phantoms" in page
+    assert "No description has been provided" not in page
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="http', page)

@@ -1,0 +1,123 @@
+"""The networks and one run, on noise instead of scans."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tumor_mri import evaluation, network, records, training
+
+CONFIG = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=2, train_images=64)
+
+
+@pytest.fixture(scope="module")
+def noise(manifest):
+    return np.random.default_rng(0).integers(0, 256, (len(manifest), 150, 150), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def run(noise, manifest):
+    return training.train(CONFIG, noise, manifest, progress=False)
+
+
+def test_the_base_network_is_the_reports():
+    model = network.build_cnn()
+    kinds = [type(layer).__name__ for layer in model.layers]
+    conv, pool, drop = "Conv2D", "MaxPooling2D", "Dropout"
+    assert kinds == ["Rescaling", conv, pool, conv, pool, drop, conv, pool, drop, "Flatten", "Dense", drop, "Dense"]
+    assert model.count_params() == 4_828_868
+
+
+@pytest.mark.parametrize("widths", network.REPORT_WIDTHS)
+def test_parameters_are_counted_without_building(widths):
+    assert network.parameter_count(widths) == network.build_cnn(widths).count_params()
+
+
+@pytest.mark.parametrize("widths", [(32, 64, 128), (0, 1, 1, 1), (1.5, 1, 1, 1)])
+def test_bad_widths_are_named(widths):
+    with pytest.raises(ValueError, match="four integers"):
+        network.build_cnn(widths)
+
+
+def test_same_seed_same_bits(run, noise, manifest):
+    again = training.train(CONFIG, noise, manifest, progress=False)
+    assert again.history["loss"] == run.history["loss"]
+    assert np.array_equal(again.test_probabilities, run.test_probabilities)
+    other = training.train(replace(CONFIG, seed=2), noise, manifest, progress=False)
+    assert other.history["loss"] != run.history["loss"]
+
+
+def test_the_best_epoch_comes_back(run):
+    assert np.array_equal(run.val_probabilities.argmax(axis=1), run.val_classes[run.best_epoch - 1])
+
+
+def test_a_run_passes_its_own_check(run, manifest):
+    evaluation.check(run, manifest)
+
+
+def test_every_epoch_sees_each_image_once_in_a_new_order(noise, manifest):
+    rows = np.arange(100, 170)
+    batches = training._shuffled_batches(noise, np.zeros(len(noise), dtype=int), rows, CONFIG)
+    first = batches.order
+    batches.on_epoch_end()
+    assert sorted(first) == sorted(batches.order) == list(rows)
+    assert list(first) != list(batches.order)
+    assert sum(len(batches[step][0]) for step in range(len(batches))) == len(rows)
+
+
+def test_a_loss_that_is_no_number_is_reported(noise, manifest):
+    with pytest.raises(FloatingPointError, match="epoch 1"):
+        training.train(replace(CONFIG, learning_rate=float("nan"), epochs=2), noise, manifest, progress=False)
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"precision": "float16"}, {"epochs": 0}])
+def test_bad_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match="got|at least"):
+        replace(CONFIG, **wrong)
+
+
+def test_a_key_names_what_was_asked_for():
+    assert training.RunConfig("grouped", fold=2, seed=3).key == "grouped-fold2-cnn-32-64-128-128-seed3"
+    assert CONFIG.key.endswith("seed1-epochs=2-train_images=64")
+
+
+def test_records_round_trip(run, tmp_path):
+    path = records.save(run, tmp_path)
+    back = records.load(path)
+    assert (back.config, back.history, back.val_paths) == (run.config, run.history, run.val_paths)
+    for name in records.ARRAYS:
+        assert np.array_equal(getattr(back, name), getattr(run, name))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_records_are_not_overwritten_unless_asked(run, tmp_path):
+    records.save(run, tmp_path)
+    with pytest.raises(FileExistsError):
+        records.save(run, tmp_path)
+    records.save(run, tmp_path, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_damage_anywhere_is_found(run, tmp_path):
+    path = records.save(run, tmp_path)
+    whole = path.read_bytes()
+    original = records.load(path)
+    for position in np.linspace(0, len(whole) - 1, 60).astype(int):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        try:
+            harmless = records._digest({}, {n: getattr(records.load(path), n) for n in records.ARRAYS})
+        except records.RecordError:
+            continue
+        # bytes of the container that carry no content may change: the content must be what it was
+        assert harmless == records._digest({}, {n: getattr(original, n) for n in records.ARRAYS})
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(records.RecordError, match="damaged"):
+        records.load(path)
+
+
+def test_missing_and_unwritable_are_one_clear_sentence(run, tmp_path):
+    with pytest.raises(records.RecordError, match="no record"):
+        records.load(tmp_path / "absent.npz")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(records.RecordError, match="could not be recorded"):
+        records.save(run, tmp_path / "file" / "below")

@@ -1,0 +1,99 @@
+"""The command line: ``python -m tumor_mri --help``. The Makefile calls it; where there is no make, it does the same."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tumor_mri import dataset, evaluation, pages, records, study
+
+
+def main(arguments=None) -> int:
+    """Run one command; returns the exit status: 0, 1 where it failed (with one sentence), 2 for wrong arguments."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except (dataset.DatasetError, records.RecordError, evaluation.EvaluationError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what is recorded stays, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m tumor_mri",
+        description="Brain-tumour MRI classification, reproduced and examined. Material for learning, not a diagnostic device.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name, function, text):
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        return command
+
+    add("download", _download, "get the dataset, unless it is here already, and check every file")
+    verify = add("verify", _verify, "name every missing, extra, renamed, truncated or altered file of the dataset")
+    verify.add_argument("folder", nargs="?", type=Path, help="the folder that holds Training and Testing (default: look for it)")
+    add("decode", _decode, "decode all images once, into the cache")
+    train = add("train", _train, "train the runs that a study still lacks, here")
+    train.add_argument("--study", required=True, choices=study.STUDIES, help="which study")
+    train.add_argument("--record", action="store_true", help="replace the committed records, in data/results")
+    add("runs", _runs, "list the recorded runs with their key figures")
+    add("claims", _claims, "hold the report's claims C1 to C7 against the recorded runs")
+    reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
+    reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
+    notebooks = add("notebooks", _notebooks, "execute the notebooks in place, so that they are stored with new outputs")
+    notebooks.add_argument("paths", nargs="*", type=Path, help="some notebooks only (default: all)")
+    return parser
+
+
+def _download(options):
+    print(f"The dataset is in {dataset.locate()}")
+
+
+def _verify(options):
+    folder = options.folder or dataset.find()
+    if folder is None:
+        raise dataset.DatasetError("there is no dataset on this machine: run `python -m tumor_mri download`")
+    manifest = dataset.load_manifest()
+    problems = dataset.verify(folder, manifest)
+    for problem in problems:
+        print(problem)
+    print(f"{len(manifest):,} images expected, {len(problems)} problems found")
+    return 1 if problems else 0
+
+
+def _decode(options):
+    print(f"{len(dataset.load_images()):,} images decoded")
+
+
+def _train(options):
+    print(_table(study.train(options.study, record=options.record)))
+
+
+def _runs(options):
+    print(_table(records.load_all(study.RECORDED)))
+
+
+def _table(runs):
+    summary = evaluation.summarise(runs, dataset.load_manifest())
+    return summary.to_string(index=False, float_format="{:.3f}".format)
+
+
+def _claims(options):
+    summary = evaluation.summarise(study.run("sweep-widths"), dataset.load_manifest())
+    for claim in evaluation.DECIDED:
+        print(evaluation.claim(claim, summary))
+
+
+def _reproduce(options):
+    print(f"Open {pages.reproduce(options.output)}")
+
+
+def _notebooks(options):
+    pages.refresh(options.paths)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""What recorded predictions say: accuracies, gaps, confusion, intervals, and verdicts on the report's claims."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn import metrics
+
+from tumor_mri import dataset, network, protocols
+
+OSCILLATION_FROM = 10  # epochs before this one still climb: their changes are learning, not oscillation
+
+
+class EvaluationError(Exception):
+    """Runs that contradict the manifest, their protocol or themselves, or that must not be compared."""
+
+
+def check(run, manifest) -> None:
+    """Make sure that a run is what it says: its images are its protocol's, its accuracies those of its predictions.
+
+    Raises:
+        EvaluationError: naming the run and what does not fit.
+    """
+    split = protocols.split(manifest, run.config.protocol, run.config.fold)
+    paths = manifest["path"].to_numpy()
+    testing = paths[(manifest["split"] == "Testing").to_numpy()]
+    expected = {
+        "train_paths": list(paths[split.train[: run.config.train_images]]),
+        "val_paths": list(paths[split.validation]),
+        "test_paths": list(testing),
+    }
+    for name, wanted in expected.items():
+        if list(getattr(run, name)) != wanted:
+            raise EvaluationError(f"{run.config.key}: {name} are not the images of its protocol")
+    shapes = {
+        "val_classes": (run.epochs_run, len(run.val_paths)),
+        "val_probabilities": (len(run.val_paths), len(dataset.CLASSES)),
+        "test_probabilities": (len(run.test_paths), len(dataset.CLASSES)),
+        "train_classes": (len(run.train_paths),),
+    }
+    for name, wanted in shapes.items():
+        if getattr(run, name).shape != wanted:
+            raise EvaluationError(f"{run.config.key}: {name} has shape {getattr(run, name).shape}, expected {wanted}")
+    accuracies = (run.val_classes == truth(run.val_paths, manifest)).mean(axis=1)
+    if not np.allclose(accuracies, run.history["val_accuracy"], atol=1e-6):
+        raise EvaluationError(f"{run.config.key}: its validation accuracies are not those of its predictions")
+
+
+def check_comparable(runs, manifest) -> None:
+    """Check each run, and that all were trained with one precision, one backend and one dataset.
+
+    Raises:
+        EvaluationError: naming what differs.
+    """
+    for run in runs:
+        check(run, manifest)
+    for name, found in {
+        "precisions": {run.config.precision for run in runs},
+        "backends": {run.environment["backend"] for run in runs},
+        "datasets": {run.environment["dataset"] for run in runs},
+    }.items():
+        if len(found) > 1:
+            raise EvaluationError(f"these runs mix {name} ({', '.join(sorted(found))}): they must not be compared")
+
+
+def truth(paths, manifest) -> np.ndarray:
+    """True class indices of images, joined by path, int64, (paths,).
+
+    Raises:
+        EvaluationError: where a path is not in the manifest.
+    """
+    labels = pd.Series(dataset.class_indices(manifest), index=manifest["path"])
+    missing = [path for path in paths if path not in labels.index]
+    if missing:
+        raise EvaluationError(f"{len(missing)} images are not in the manifest, the first is {missing[0]}")
+    return labels.loc[list(paths)].to_numpy()
+
+
+def summarise(runs, manifest) -> pd.DataFrame:
+    """One row a run. Accuracies are fractions of 1; gaps and oscillation are in percentage points.
+
+    Columns: protocol, widths, seed, parameters, epochs_run, best_epoch, train_accuracy (as Keras logs it at the restored epoch,
+    dropout on), train_measured (dropout off), val_accuracy, gap (from the logged one), gap_measured, oscillation (standard
+    deviation of the epoch-to-epoch change of validation accuracy after epoch 10), minutes.
+    """
+    check_comparable(runs, manifest)
+    return pd.DataFrame([_summary_row(run, manifest) for run in runs])
+
+
+def _summary_row(run, manifest):
+    best = run.best_epoch - 1
+    logged = run.history["accuracy"][best]
+    measured = float((run.train_classes == truth(run.train_paths, manifest)).mean())
+    validation = run.history["val_accuracy"]
+    changes = np.diff(validation[OSCILLATION_FROM - 1 :])
+    return {
+        "protocol": run.config.protocol,
+        "widths": network.label(run.config.widths),
+        "seed": run.config.seed,
+        "parameters": network.parameter_count(run.config.widths),
+        "epochs_run": run.epochs_run,
+        "best_epoch": run.best_epoch,
+        "train_accuracy": logged,
+        "train_measured": measured,
+        "val_accuracy": validation[best],
+        "gap": 100 * (logged - validation[best]),
+        "gap_measured": 100 * (measured - validation[best]),
+        "oscillation": 100 * float(np.std(changes, ddof=1)) if len(changes) > 1 else np.nan,
+        "minutes": run.seconds / 60,
+    }
+
+
+def interval(values, confidence=0.95) -> tuple:
+    """Mean and half-width of its Student-t interval; the half-width is NaN for a single value."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(half)
+
+
+def say(values, unit="", digits=1) -> str:
+    """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
+    mean, half = interval(values)
+    if np.isnan(half):
+        return f"{mean:.{digits}f}{unit} (one run)"
+    return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
+
+
+def confusion(run, manifest) -> np.ndarray:
+    """Confusion matrix of the restored network on its validation images: rows truth, columns prediction, int, (4, 4)."""
+    predicted = run.val_probabilities.argmax(axis=1)
+    return metrics.confusion_matrix(truth(run.val_paths, manifest), predicted, labels=range(len(dataset.CLASSES)))
+
+
+def classification_table(matrix) -> pd.DataFrame:
+    """Precision, recall, f1 and support of each class, of their macro and weighted means, from a confusion matrix."""
+    actual, predicted = np.indices(matrix.shape)
+    counts = np.asarray(matrix).ravel()
+    report = metrics.classification_report(
+        np.repeat(actual.ravel(), counts),
+        np.repeat(predicted.ravel(), counts),
+        labels=range(len(dataset.CLASSES)),
+        target_names=list(dataset.NAMES),
+        output_dict=True,
+        zero_division=0,
+    )
+    rows = {name: row for name, row in report.items() if isinstance(row, dict)}
+    table = pd.DataFrame(rows).T
+    table["support"] = table["support"].astype(int)
+    return table
+
+
+def confused_pairs(matrix) -> pd.DataFrame:
+    """Off-diagonal cells of a confusion matrix, most frequent first: truth, predicted, count, share of the true class."""
+    cells = [
+        {
+            "truth": dataset.NAMES[row],
+            "predicted": dataset.NAMES[column],
+            "count": int(matrix[row, column]),
+            "share": matrix[row, column] / max(matrix[row].sum(), 1),
+        }
+        for row, column in np.ndindex(*matrix.shape)
+        if row != column and matrix[row, column]
+    ]
+    table = pd.DataFrame(cells, columns=["truth", "predicted", "count", "share"])
+    return table.sort_values(["count", "truth", "predicted"], ascending=[False, True, True], ignore_index=True)
+
+
+def load_report_log() -> pd.DataFrame:
+    """The training log that the report prints: epoch, loss, accuracy, val_loss, val_accuracy."""
+    return pd.read_csv(dataset.DATA / "report" / "log.csv")
+
+
+def load_report_matrix() -> np.ndarray:
+    """The report's confusion matrix, rebuilt from its table and its text; rows truth, (4, 4)."""
+    return pd.read_csv(dataset.DATA / "report" / "matrix.csv", index_col=0).to_numpy()
+
+
+def load_report_table() -> pd.DataFrame:
+    """The report's table of precision, recall, f1 and support, as printed."""
+    return pd.read_csv(dataset.DATA / "report" / "table.csv", index_col=0)
+
+
+def load_claims() -> pd.DataFrame:
+    """The report's claims, each with its figure and the criterion that decides it, by id."""
+    return pd.read_csv(dataset.DATA / "report" / "claims.csv", index_col="id")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, what the report says, what the runs here say, and what follows."""
+
+    id: str
+    claim: str
+    report: str
+    here: str
+    verdict: str
+
+    def __str__(self):
+        return f"{self.id} · {self.claim} · report: {self.report} · here: {self.here} · {self.verdict}"
+
+
+def claim(id, summary) -> Verdict:
+    """The verdict on a claim about accuracies, C1 to C7, from the table of `summarise`.
+
+    Each run is held against the criterion of ``data/report/claims.csv``. All hold: *holds*; some: *holds by luck of the seed*;
+    none: *refuted*. One run alone, or a comparison without a partner of the same seed: *cannot be decided*.
+
+    Raises:
+        ValueError: for a claim that runs alone do not decide.
+    """
+    if id not in _CRITERIA:
+        raise ValueError(f"claim {id!r} is not decided by accuracies: choose one of {', '.join(_CRITERIA)}")
+    held, here = _CRITERIA[id](summary)
+    row = load_claims().loc[id]
+    return Verdict(id, row["claim"], row["report_figure"], here, _verdict(held))
+
+
+def _verdict(held):
+    if len(held) < 2:
+        return "cannot be decided"
+    return "holds" if all(held) else "holds by luck of the seed" if any(held) else "refuted"
+
+
+def _pick(summary, protocol, *widths):
+    labels = [network.label(width) for width in widths]
+    return summary[(summary["protocol"] == protocol) & summary["widths"].isin(labels)]
+
+
+def _beside_base(summary, protocol, *widths):
+    """Runs beside the base network's run of the same seed: its columns end in ``_base``."""
+    base = _pick(summary, protocol, network.BASE_WIDTHS)
+    return _pick(summary, protocol, *widths).merge(base, on="seed", suffixes=("", "_base"))
+
+
+def _c1(summary):
+    runs = _pick(summary, "testing_folder", network.BASE_WIDTHS)
+    held = (runs["train_accuracy"] > 0.90) & (runs["val_accuracy"] < 0.80)
+    return (
+        held,
+        f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}",
+    )
+
+
+def _c2(summary):
+    runs = _pick(summary, "testing_folder", network.MORE_WIDTHS)
+    return runs["gap"].between(20, 25), f"gap {say(runs['gap'], ' points')}"
+
+
+def _c3(summary):
+    runs = _beside_base(summary, "testing_folder", network.CHOSEN_WIDTHS)
+    change = runs["gap"] - runs["gap_base"]
+    return change.abs() <= 5, f"gap changes by {say(change, ' points')}"
+
+
+def _c4(summary):
+    runs = _pick(summary, "training_only", network.BASE_WIDTHS)
+    reach = (runs["train_accuracy"] >= 0.90) & (runs["val_accuracy"] >= 0.90)
+    here = f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}"
+    return reach & runs["gap"].between(4, 6), f"{here}, gap {say(runs['gap'], ' points')}"
+
+
+def _c5(summary):
+    runs = _beside_base(summary, "training_only", network.MORE_WIDTHS, network.SOME_MORE_WIDTHS)
+    change = 100 * (runs["val_accuracy"] - runs["val_accuracy_base"])
+    flatter = runs["oscillation"] - runs["oscillation_base"]
+    here = f"validation changes by {say(change, ' points')}, oscillation by {say(flatter, ' points', 2)}"
+    held = (change.abs() <= 2) & (flatter < 0)
+    return held if runs["seed"].nunique() > 1 else held[:1], here
+
+
+def _c6(summary):
+    runs = _pick(summary, "training_only", network.CHOSEN_WIDTHS)
+    return runs["gap"] <= 5, f"gap {say(runs['gap'], ' points')}"
+
+
+def _c7(summary):
+    runs = _pick(summary, "training_only", network.BASE_WIDTHS, network.CHOSEN_WIDTHS)
+    here = f"runs end after {runs['epochs_run'].min()} to {runs['epochs_run'].max()} epochs, mean {say(runs['epochs_run'])}"
+    return runs["epochs_run"].between(43, 50), here
+
+
+_CRITERIA = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6, "C7": _c7}
+
+DECIDED = tuple(_CRITERIA)  # the claims that runs decide, by id

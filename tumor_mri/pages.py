@@ -1,0 +1,134 @@
+"""The notebooks, executed and written as web pages; the one room of the package that knows them."""
+
+import html
+import os
+import re
+import sys
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from tumor_mri import dataset
+
+NOTEBOOKS = dataset.ROOT / "notebooks"
+TIMEOUT = 1200  # seconds a cell may take
+_CREDIT = "Material for learning. Not a diagnostic device."
+_PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
+
+
+def notebook_paths() -> list:
+    """The numbered notebooks, in order."""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def execute(path):
+    """A notebook, run from top to bottom in its own folder by this Python: an ``nbformat`` notebook with outputs.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: where a cell fails.
+    """
+    import nbformat
+    from jupyter_core.utils import run_sync
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    # the kernel must be this Python, whatever kernels the user has installed
+    manager = _kernel_manager()
+    client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, resources={"metadata": {"path": str(path.parent)}})
+    try:
+        client.execute()
+    finally:
+        run_sync(manager.shutdown_kernel)(now=True)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times of day, new at each run
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def _kernel_manager():
+    from jupyter_client.manager import AsyncKernelManager
+
+    manager = AsyncKernelManager(kernel_name="python3")
+    manager.kernel_spec.argv[0] = sys.executable
+    manager.kernel_spec.argv.append("--IPKernelApp.log_level=40")  # errors only
+    return manager
+
+
+def refresh(paths=None) -> None:
+    """Execute notebooks and store them with their outputs: what is committed."""
+    import nbformat
+
+    for path in tqdm(paths or notebook_paths(), desc="notebooks", unit="notebook"):
+        nbformat.write(execute(path), path)
+
+
+def reproduce(output) -> Path:
+    """Execute every notebook and write it as a web page; returns the path of ``index.html``.
+
+    The notebooks themselves are left as they are. Where no dataset can be had, phantoms stand in for scans, and the pages say so.
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    note = ""
+    try:
+        dataset.locate()
+    except dataset.DatasetError as error:
+        print(f"No dataset could be had, pictures of scans are replaced by drawn phantoms. {error}", file=sys.stderr)
+        os.environ["TUMOR_MRI_PHANTOMS"] = "1"
+        note = _PHANTOM_NOTE
+    entries = []
+    for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook"):
+        notebook = execute(path)
+        page = output / f"{path.stem}.html"
+        page.write_text(_render(notebook, note), encoding="utf-8")
+        entries.append((page.name, _title(notebook), _question(notebook)))
+    index = output / "index.html"
+    index.write_text(_index(entries, note), encoding="utf-8")
+    return index
+
+
+def _render(notebook, note):
+    """The page of a notebook, with no request to another host; each figure's sentence is its alt text."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": _title(notebook)}})
+    body = re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
+    sentences = iter(_figure_sentences(notebook))
+    body = re.sub(r'alt="No description has been provided for this image"', lambda _: f'alt="{next(sentences, "")}"', body)
+    banner = f"<p><strong>{_CREDIT} {note}</strong></p>" if note else ""
+    return body.replace("<main>", f"<main>{banner}", 1)
+
+
+def _figure_sentences(notebook):
+    """For each picture, the text that its cell prints."""
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        said = " ".join(output["text"] for output in outputs if output["output_type"] == "stream")
+        for output in outputs:
+            if "image/png" in output.get("data", {}):
+                yield html.escape(" ".join(said.split()), quote=True)
+
+
+def _title(notebook):
+    return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def _question(notebook):
+    return notebook.cells[0].source.splitlines()[1]
+
+
+def _index(entries, note):
+    rows = "\n".join(
+        f'<li><a href="{name}">{html.escape(title)}</a><br>{html.escape(question)}</li>' for name, title, question in entries
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Brain-tumour MRI classification, reproduced and examined</title>
+<style>body{{font:1.05rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}}li{{margin:.7rem 0}}</style>
+</head><body><h1>Brain-tumour MRI classification, reproduced and examined</h1>
+<p><strong>{_CREDIT}</strong> {note}</p>
+<ul style="list-style:none;padding:0">
+{rows}
+</ul></body></html>
+"""
