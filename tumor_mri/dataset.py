@@ -126,12 +126,17 @@ def verify(folder, manifest: pd.DataFrame) -> list:
     found = _list_files(folder)
     with ThreadPoolExecutor() as pool:
         hashes = dict(zip(found, pool.map(lambda path: _sha256(folder / path), found), strict=True))
-    missing = {expected.at[path, "sha256"]: path for path in expected.index if path not in hashes}
-    problems = []
+    missing = {}  # byte-identical images share a SHA-256: several paths a hash
+    for path in expected.index.difference(found):
+        missing.setdefault(expected.at[path, "sha256"], []).append(path)
+    problems, renamed = [], set()
     for path in sorted(set(found) - set(expected.index)):
-        was = missing.pop(hashes[path], None)
-        problems.append(Problem(path, "renamed", f"was {was}") if was else Problem(path, "extra", ""))
-    renamed = {problem.detail.removeprefix("was ") for problem in problems if problem.kind == "renamed"}
+        was = missing.get(hashes[path])
+        if was:
+            renamed.add(was[0])
+            problems.append(Problem(path, "renamed", f"was {was.pop(0)}"))
+        else:
+            problems.append(Problem(path, "extra", ""))
     for path, row in expected.iterrows():
         if path not in hashes:
             if path not in renamed:
@@ -156,14 +161,14 @@ def check(folder, manifest: pd.DataFrame) -> None:
 
 
 def _list_files(folder):
-    """Paths of all files in the two splits, hidden ones too: an extra file would reshuffle the report's split."""
-    return sorted(
-        path.relative_to(folder).as_posix() for split in SPLITS for path in (folder / split).rglob("*") if path.is_file()
-    )
+    """Paths of all files in the two splits, hidden ones too, and of empty folders: either would change the report's split."""
+    inside = [path for split in SPLITS for path in (folder / split).rglob("*")]
+    kept = [path for path in inside if path.is_file() or not any(path.iterdir())]
+    return sorted(path.relative_to(folder).as_posix() for path in kept)
 
 
 def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "an empty folder"
 
 
 def download(target=None, manifest=None, progress=True) -> Path:
@@ -231,8 +236,8 @@ def _fetch_archive(scratch, progress):
             while block := response.read(1 << 18):
                 file.write(block)
                 bar.update(len(block))
-        if size and archive.stat().st_size != size:
-            raise DatasetError(f"the download stopped at {archive.stat().st_size:,} of {size:,} bytes")
+    if size and archive.stat().st_size != size:
+        raise DatasetError(f"the download stopped at {archive.stat().st_size:,} of {size:,} bytes")
     _unpack(archive, scratch / "unpacked")
     archive.unlink()
 

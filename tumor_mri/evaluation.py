@@ -122,6 +122,8 @@ def interval(values, confidence=0.95) -> tuple:
 
 def say(values, unit="", digits=1) -> str:
     """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
+    if len(values) == 0:
+        return "no runs"
     mean, half = interval(values)
     if np.isnan(half):
         return f"{mean:.{digits}f}{unit} (one run)"

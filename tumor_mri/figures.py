@@ -96,6 +96,8 @@ def learning_curves(runs, by="protocol", log=None):
         by: ``protocol`` or ``widths``: what makes a panel.
         log: the report's own log (columns epoch, accuracy, val_accuracy), drawn as a panel of its own.
     """
+    if not runs:
+        raise ValueError("there are no runs to draw: train the study first (`python -m tumor_mri train --help`)")
     panels = _panels(runs, by)
     count = len(panels) + (log is not None)
     figure, axes = plt.subplots(1, count, figsize=(max(3.3 * count, 5), 3.4), sharey=True, squeeze=False)

@@ -1,5 +1,6 @@
 """The notebooks, executed and written as web pages; the one room of the package that knows them."""
 
+import base64
 import html
 import os
 import re
@@ -11,6 +12,7 @@ from tqdm.auto import tqdm
 from tumor_mri import dataset
 
 NOTEBOOKS = dataset.ROOT / "notebooks"
+STORY = NOTEBOOKS / "images" / "two_splits.png"
 TIMEOUT = 1200  # seconds a cell may take
 _CREDIT = "Material for learning. Not a diagnostic device."
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
@@ -59,7 +61,20 @@ def refresh(paths=None) -> None:
     import nbformat
 
     for path in tqdm(paths or notebook_paths(), desc="notebooks", unit="notebook"):
-        nbformat.write(execute(path), path)
+        notebook = execute(path)
+        nbformat.write(notebook, path)
+        for picture in _story_pictures(notebook):
+            STORY.parent.mkdir(exist_ok=True)
+            STORY.write_bytes(picture)
+
+
+def _story_pictures(notebook):
+    """The pictures of cells tagged ``story``: the README shows them."""
+    for cell in notebook.cells:
+        if "story" in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    yield base64.b64decode(output["data"]["image/png"])
 
 
 def reproduce(output) -> Path:

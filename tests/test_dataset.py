@@ -1,0 +1,253 @@
+"""Finding, downloading, checking and decoding the images; a local server plays the sources, good and bad."""
+
+import hashlib
+import io
+import os
+import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tumor_mri import dataset, phantoms
+
+
+def tiny_dataset(folder):
+    """Three files, and their manifest."""
+    rows = []
+    for path, content in {
+        "Training/no_tumor/a.jpg": b"first image",
+        "Training/no_tumor/b.jpg": b"second image",
+        "Testing/no_tumor/c.jpg": b"third image",
+    }.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        rows.append({"path": path, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)})
+    return pd.DataFrame(rows)
+
+
+def kinds(folder, manifest):
+    return {problem.path: problem.kind for problem in dataset.verify(folder, manifest)}
+
+
+def test_the_manifest_is_whole(manifest):
+    assert len(manifest) == manifest["path"].nunique() == 3264
+    counts = pd.crosstab(manifest["split"], manifest["class"])
+    assert counts.loc["Training"].tolist() == [826, 822, 395, 827]
+    assert counts.loc["Testing"].tolist() == [100, 115, 105, 74]
+    assert manifest.loc[manifest["split"] == "Testing", "near_copy"].sum() == 258
+    assert manifest.loc[manifest["split"] == "Training", "group"].nunique() == 659
+    assert (manifest.dropna(subset="patient").groupby("patient")["group"].nunique() == 1).all()
+
+
+def test_the_fingerprint_sees_content_and_order(manifest):
+    known = dataset.fingerprint(manifest)
+    assert dataset.fingerprint(manifest[::-1]) != known
+    changed = manifest.copy()
+    changed.loc[5, "sha256"] = "0" * 64
+    assert dataset.fingerprint(changed) != known
+
+
+def test_the_folder_named_comes_first_and_must_be_right(tmp_path, monkeypatch):
+    tiny_dataset(tmp_path / "named" / "below")
+    monkeypatch.setenv("TUMOR_MRI_DATA", str(tmp_path / "named"))
+    assert dataset.find() == tmp_path / "named" / "below"
+    monkeypatch.setenv("TUMOR_MRI_DATA", str(tmp_path / "absent"))
+    with pytest.raises(dataset.DatasetError, match="TUMOR_MRI_DATA is"):
+        dataset.find()
+
+
+@pytest.mark.parametrize("layout", ["slug", "datasets/owner/slug", "datasets/owner/slug/more"])
+def test_kaggle_mounts_come_before_data(tmp_path, monkeypatch, layout):
+    monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
+    monkeypatch.setattr(dataset, "KAGGLE_MOUNT", tmp_path / "input")
+    monkeypatch.setattr(dataset, "DATA", tmp_path / "data")
+    tiny_dataset(tmp_path / "data" / dataset.FOLDER_NAME)
+    assert dataset.find() == tmp_path / "data" / dataset.FOLDER_NAME
+    tiny_dataset(tmp_path / "input" / layout)
+    assert dataset.find() == tmp_path / "input" / layout
+
+
+def test_every_kind_of_problem_is_named(tmp_path):
+    manifest = tiny_dataset(tmp_path)
+    assert kinds(tmp_path, manifest) == {}
+    a, b, c = (tmp_path / path for path in manifest["path"])
+    a.rename(a.with_name("z.jpg"))
+    b.write_bytes(b"short")
+    c.write_bytes(b"3rd   image")
+    (tmp_path / "Testing" / ".hidden").write_bytes(b"")
+    assert kinds(tmp_path, manifest) == {
+        "Training/no_tumor/z.jpg": "renamed",
+        "Training/no_tumor/b.jpg": "truncated",
+        "Testing/no_tumor/c.jpg": "altered",
+        "Testing/.hidden": "extra",
+    }
+    (tmp_path / "Testing" / "fifth_class").mkdir()
+    assert kinds(tmp_path, manifest)["Testing/fifth_class"] == "extra"
+    (tmp_path / "Testing" / "fifth_class").rmdir()
+    b.unlink()
+    assert kinds(tmp_path, manifest)["Training/no_tumor/b.jpg"] == "missing"
+    with pytest.raises(dataset.DatasetError, match="4 files differ"):
+        dataset.check(tmp_path, manifest)
+
+
+def test_renamed_copies_of_one_image_are_both_renamed(tmp_path):
+    tiny_dataset(tmp_path)
+    (tmp_path / "Training/no_tumor/b.jpg").write_bytes(b"first image")
+    manifest = tiny_dataset(tmp_path)
+    manifest.loc[1, ["sha256", "bytes"]] = manifest.loc[0, ["sha256", "bytes"]].to_list()
+    for name in "ab":
+        file = tmp_path / f"Training/no_tumor/{name}.jpg"
+        file.write_bytes(b"first image")
+        file.rename(file.with_name(f"renamed_{name}.jpg"))
+    assert set(kinds(tmp_path, manifest).values()) == {"renamed"}
+
+
+def archive_of(folder, **extra):
+    """A .tar.gz as git hosts make them, with members added by name."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
+        packed.add(folder, arcname="repository-3ea9f4e")
+        for member in extra.values():
+            packed.addfile(member, io.BytesIO(b"x" * member.size))
+    return buffer.getvalue()
+
+
+def member(name, **settings):
+    made = tarfile.TarInfo(name)
+    for key, value in settings.items():
+        setattr(made, key, value)
+    return made
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """A local server in place of the author's git copy, and no Kaggle; returns the answer it gives, to be filled in."""
+    answer = {"status": 200, "body": b"", "promise": None, "stall": 0}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            self.send_response(answer["status"])
+            self.send_header("Content-Length", str(answer["promise"] or len(answer["body"])))
+            self.end_headers()
+            time.sleep(answer["stall"])
+            self.wfile.write(answer["body"])
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def no_kaggle(scratch, progress):
+        raise OSError("no Kaggle here")
+
+    monkeypatch.setattr(dataset, "ARCHIVE_URL", f"http://127.0.0.1:{server.server_port}/archive.tar.gz")
+    monkeypatch.setattr(dataset, "_fetch_from_kaggle", no_kaggle)
+    monkeypatch.setattr(dataset, "TIMEOUT", 1)
+    yield answer
+    server.shutdown()
+
+
+def test_a_good_archive_arrives_whole(source, tmp_path):
+    manifest = tiny_dataset(tmp_path / "made")
+    source["body"] = archive_of(tmp_path / "made")
+    target = tmp_path / "data" / "images"
+    assert dataset.download(target, manifest, progress=False) == target
+    assert dataset.verify(target, manifest) == []
+    assert os.listdir(target.parent) == ["images"]
+
+
+BAD_ANSWERS = {
+    "leaves the folder": (lambda f: {"body": archive_of(f, m=member("../evil", size=4))}, "would leave"),
+    "absolute": (lambda f: {"body": archive_of(f, m=member("/evil", size=4))}, "would leave"),
+    "link": (lambda f: {"body": archive_of(f, m=member("x", type=tarfile.SYMTYPE, linkname="/etc/passwd"))}, "is a link"),
+    "extra file": (lambda f: {"body": archive_of(f, m=member("repository-3ea9f4e/Testing/.x", size=4))}, "extra"),
+    "cut archive": (lambda f: {"body": archive_of(f)[:-60]}, "no whole archive"),
+    "cut download": (lambda f: {"body": archive_of(f), "promise": 10**6}, "stopped at|IncompleteRead|timed out"),
+    "web page": (lambda f: {"body": b"<html>Sign in</html>"}, "no whole archive"),
+    "not found": (lambda f: {"status": 404}, "404"),
+    "forbidden": (lambda f: {"status": 403}, "403"),
+    "broken": (lambda f: {"status": 500}, "500"),
+    "stalled": (lambda f: {"body": b"late", "stall": 3}, "timed out"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+def test_bad_answers_leave_nothing_behind(source, tmp_path, name):
+    manifest = tiny_dataset(tmp_path / "made")
+    make, said = BAD_ANSWERS[name]
+    source.update(make(tmp_path / "made"))
+    target = tmp_path / "data" / "images"
+    with pytest.raises(dataset.DatasetError, match=said) as error:
+        dataset.download(target, manifest, progress=False)
+    assert "no Kaggle here" in str(error.value)
+    assert "by hand" in str(error.value)
+    assert os.listdir(target.parent) == []
+    assert not (tmp_path / "evil").exists()
+
+
+def test_altered_images_are_refused(source, tmp_path):
+    manifest = tiny_dataset(tmp_path / "made")
+    (tmp_path / "made" / "Testing/no_tumor/c.jpg").write_bytes(b"other image")
+    source["body"] = archive_of(tmp_path / "made")
+    with pytest.raises(dataset.DatasetError, match="altered"):
+        dataset.download(tmp_path / "data" / "images", manifest, progress=False)
+
+
+def test_an_archive_that_grows_is_stopped(source, tmp_path, monkeypatch):
+    manifest = tiny_dataset(tmp_path / "made")
+    source["body"] = archive_of(tmp_path / "made")
+    monkeypatch.setattr(dataset, "LARGEST_UNPACKED", 20)
+    with pytest.raises(dataset.DatasetError, match="more than 20 bytes"):
+        dataset.download(tmp_path / "data" / "images", manifest, progress=False)
+
+
+@pytest.mark.parametrize("class_name", dataset.CLASSES)
+def test_phantoms_are_drawn_the_same_each_time(class_name):
+    first = phantoms.draw(class_name, 1)
+    assert (first.shape, first.dtype) == ((150, 150), np.uint8)
+    assert np.array_equal(first, phantoms.draw(class_name, 1))
+    assert not np.array_equal(first, phantoms.draw(class_name, 2))
+
+
+@pytest.mark.needs_dataset
+def test_the_real_images_are_the_manifests(manifest):
+    assert dataset.verify(dataset.find(), manifest) == []
+
+
+@pytest.mark.needs_dataset
+def test_cached_pixels_are_keras_pixels(manifest):
+    from tumor_mri.quiet import keras
+
+    images = dataset.load_images(manifest)
+    testing = keras.utils.image_dataset_from_directory(
+        dataset.find() / "Testing", image_size=(150, 150), shuffle=False, verbose=False
+    )
+    theirs = np.concatenate([batch.numpy() for batch, _ in testing])
+    assert np.array_equal(theirs[..., 0], theirs[..., 1])
+    assert np.array_equal(theirs[..., 0], theirs[..., 2])
+    assert np.abs(images[(manifest["split"] == "Testing").to_numpy()] - theirs[..., 0]).max() <= 0.5
+
+
+@pytest.mark.needs_dataset
+def test_sizes_are_those_of_the_files(manifest):
+    from PIL import Image
+
+    for row in manifest.iloc[::40].itertuples():
+        with Image.open(dataset.find() / row.path) as image:
+            assert image.size == (row.width, row.height)
+    assert max(dataset.scan(manifest["path"][3000], dataset.find()).shape) == 150
+
+
+@pytest.mark.needs_dataset
+def test_a_damaged_cache_is_made_anew(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "_cache_folder", lambda: tmp_path)
+    (tmp_path / f"images-150-{dataset.fingerprint(manifest)}.npy").write_bytes(b"damaged")
+    images = dataset.load_images(manifest)
+    assert images.shape == (3264, 150, 150)
+    assert len(list(tmp_path.iterdir())) == 1
