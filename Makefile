@@ -1,5 +1,7 @@
 # Everything here calls `python -m tumor_mri`; where there is no make, that does the same.
-PYTHON ?= $(firstword $(foreach v,3.12 3.13 3.11 3.10,$(shell command -v python$(v) 2>/dev/null)) python3)
+# the first Python on the path that TensorFlow supports, tried by running it: a name alone may be a shim of nothing
+PYTHON ?= $(or $(shell for python in python3 python3.12 python3.13 python3.11 python3.10; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done),python3)
 PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
