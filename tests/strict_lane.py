@@ -25,7 +25,7 @@ def main():
         for path in filter(needs_dataset, paths):
             print(f"SKIPPED {path.name}: needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder")
         paths = [path for path in paths if not needs_dataset(path)]
-    return subprocess.run(command(paths)).returncode
+    return subprocess.run(command(paths)).returncode if paths else 0
 
 
 if __name__ == "__main__":

@@ -69,6 +69,12 @@ def test_changed_predictions_are_found(runs, manifest):
         evaluation.check(replace(run, val_classes=changed), manifest)
 
 
+def test_shuffled_probabilities_are_found(runs, manifest):
+    run = runs[0]
+    with pytest.raises(evaluation.EvaluationError, match="not those of its best epoch"):
+        evaluation.check(replace(run, val_probabilities=run.val_probabilities[::-1]), manifest)
+
+
 def test_mixed_precisions_are_not_compared(runs, manifest):
     mixed = replace(runs[0], config=replace(runs[0].config, precision="float32"))
     with pytest.raises(evaluation.EvaluationError, match="precisions"):

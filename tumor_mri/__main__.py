@@ -12,7 +12,14 @@ def main(arguments=None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options) or 0
-    except (dataset.DatasetError, records.RecordError, evaluation.EvaluationError, ValueError, FloatingPointError) as error:
+    except (
+        pages.PageError,
+        dataset.DatasetError,
+        records.RecordError,
+        evaluation.EvaluationError,
+        ValueError,
+        FloatingPointError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -49,7 +56,9 @@ def _parser():
 
 
 def _download(options):
-    print(f"The dataset is in {dataset.locate()}")
+    folder = dataset.locate()
+    dataset.check(folder, dataset.load_manifest())
+    print(f"The dataset is in {folder}, every file as it should be")
 
 
 def _verify(options):

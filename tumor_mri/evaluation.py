@@ -45,6 +45,8 @@ def check(run, manifest) -> None:
     accuracies = (run.val_classes == truth(run.val_paths, manifest)).mean(axis=1)
     if not np.allclose(accuracies, run.history["val_accuracy"], atol=1e-6):
         raise EvaluationError(f"{run.config.key}: its validation accuracies are not those of its predictions")
+    if not np.array_equal(run.val_probabilities.argmax(axis=1), run.val_classes[run.best_epoch - 1]):
+        raise EvaluationError(f"{run.config.key}: its final probabilities are not those of its best epoch")
 
 
 def check_comparable(runs, manifest) -> None:

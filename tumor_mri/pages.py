@@ -18,6 +18,10 @@ _CREDIT = "Material for learning. Not a diagnostic device."
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
 
 
+class PageError(Exception):
+    """A notebook that did not run to its end; the text names it and its error."""
+
+
 def notebook_paths() -> list:
     """The numbered notebooks, in order."""
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -27,11 +31,12 @@ def execute(path):
     """A notebook, run from top to bottom in its own folder by this Python: an ``nbformat`` notebook with outputs.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: where a cell fails.
+        PageError: where a cell fails.
     """
     import nbformat
     from jupyter_core.utils import run_sync
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
 
     notebook = nbformat.read(path, as_version=4)
     # the kernel must be this Python, whatever kernels the user has installed
@@ -39,6 +44,8 @@ def execute(path):
     client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, resources={"metadata": {"path": str(path.parent)}})
     try:
         client.execute()
+    except CellExecutionError as error:
+        raise PageError(f"{path.name} did not run to its end: {error.ename}: {error.evalue}") from error
     finally:
         run_sync(manager.shutdown_kernel)(now=True)
     for cell in notebook.cells:
@@ -109,6 +116,8 @@ def _render(notebook, note):
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": _title(notebook)}})
     body = re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
+    body = body.replace('<script src=""></script>', "")
+    body = re.sub(r'<script type="module">.*?mermaid.*?</script>', "", body, flags=re.DOTALL)  # no diagrams here
     sentences = iter(_figure_sentences(notebook))
     body = re.sub(r'alt="No description has been provided for this image"', lambda _: f'alt="{next(sentences, "")}"', body)
     banner = f"<p><strong>{_CREDIT} {note}</strong></p>" if note else ""

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -72,19 +71,13 @@ def load(path) -> Run:
         about = json.loads(arrays.pop("about").tobytes())
     except FileNotFoundError:
         raise RecordError(f"there is no record {path.name} in {path.parent}") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-        NotImplementedError,
-    ) as error:
+    except Exception as error:  # damage can surface as almost any error of zipfile, numpy or json
         raise RecordError(f"{path} is damaged, or no record: {error}. Delete it and train the run again") from error
-    if about.get("format") != FORMAT:
-        raise RecordError(f"{path} has format {about.get('format')}, this version reads format {FORMAT}: update the project")
-    digest = about.pop("digest")
+    if not isinstance(about, dict) or "format" not in about:
+        raise RecordError(f"{path} is no record of this project")
+    if about["format"] != FORMAT:
+        raise RecordError(f"{path} has format {about['format']}, this version reads format {FORMAT}: update the project")
+    digest = about.pop("digest", None)
     if set(arrays) != set(ARRAYS + PATHS) or digest != _digest(about, arrays):
         raise RecordError(f"{path} is damaged: its content does not match its digest. Delete it and train the run again")
     lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
