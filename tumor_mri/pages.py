@@ -116,7 +116,7 @@ def _render(notebook, note):
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": _title(notebook)}})
     body = re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
-    body = body.replace('<script src=""></script>', "")
+    body = re.sub(r'<script src="">\s*</script>', "", body)
     body = re.sub(r'<script type="module">.*?mermaid.*?</script>', "", body, flags=re.DOTALL)  # no diagrams here
     sentences = iter(_figure_sentences(notebook))
     body = re.sub(r'alt="No description has been provided for this image"', lambda _: f'alt="{next(sentences, "")}"', body)
