@@ -23,7 +23,7 @@ _A_CHOSEN = _configs("testing_folder", network.CHOSEN_WIDTHS, (1,))
 _B_CHOSEN = _configs("training_only", network.CHOSEN_WIDTHS, (1,))
 _A_MORE = _configs("testing_folder", network.MORE_WIDTHS, (1,))
 _B_MORE = _configs("training_only", network.MORE_WIDTHS, ())
-_B_SOME_MORE = _configs("training_only", network.SOME_MORE_WIDTHS, ())
+_B_SOME_MORE = _configs("training_only", network.SOME_MORE_WIDTHS, (1,))
 
 STUDIES = {
     "compare-splits": _A_BASE + _B_BASE,
