@@ -17,6 +17,7 @@ def main(arguments=None) -> int:
         dataset.DatasetError,
         records.RecordError,
         evaluation.EvaluationError,
+        study.StudyError,
         ValueError,
         FloatingPointError,
     ) as error:
@@ -43,9 +44,11 @@ def _parser():
     verify = add("verify", _verify, "name every missing, extra, renamed, truncated or altered file of the dataset")
     verify.add_argument("folder", nargs="?", type=Path, help="the folder that holds Training and Testing (default: look for it)")
     add("decode", _decode, "decode all images once, into the cache")
-    train = add("train", _train, "train the runs that a study still lacks, here")
+    train = add("train", _train, "train the runs that a study still lacks, and list them with their key figures")
     train.add_argument("--study", required=True, choices=study.STUDIES, help="which study")
-    train.add_argument("--record", action="store_true", help="replace the committed records, in data/results")
+    train.add_argument("--record", action="store_true", help="into data/results, beside the committed records, not build/runs")
+    train.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786 (default: this machine)")
+    train.add_argument("--workers", type=_positive, help="runs side by side on this machine (default: one a core, or a GPU)")
     add("runs", _runs, "list the recorded runs with their key figures")
     add("claims", _claims, "hold the report's claims C1 to C7 against the recorded runs")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
@@ -77,17 +80,30 @@ def _decode(options):
     print(f"{len(dataset.load_images()):,} images decoded")
 
 
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
 def _train(options):
-    print(_table(study.train(options.study, record=options.record)))
+    _print_table(study.train(options.study, options.record, options.scheduler, options.workers))
 
 
 def _runs(options):
-    print(_table(records.load_all(study.RECORDED)))
+    for folder in (study.RECORDED, study.LOCAL):
+        runs = records.load_all(folder)
+        print(f"{folder.relative_to(dataset.ROOT)}: {len(runs)} runs")
+        if runs:
+            _print_table(runs)
 
 
-def _table(runs):
-    summary = evaluation.summarise(runs, dataset.load_manifest())
-    return summary.to_string(index=False, float_format="{:.3f}".format)
+def _print_table(runs):
+    manifest = dataset.load_manifest()
+    for run in runs:
+        evaluation.check(run, manifest)
+    print(evaluation.key_figures(runs, manifest).to_string(index=False, float_format="{:.3f}".format))
 
 
 def _claims(options):

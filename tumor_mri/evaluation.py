@@ -80,13 +80,22 @@ def truth(paths, manifest) -> np.ndarray:
 
 
 def summarise(runs, manifest) -> pd.DataFrame:
-    """One row a run. Accuracies are fractions of 1; gaps and oscillation are in percentage points.
+    """`key_figures` of runs that may be compared.
 
-    Columns: protocol, widths, seed, parameters, epochs_run, best_epoch, train_accuracy (as Keras logs it at the restored epoch,
-    dropout on), train_measured (dropout off), val_accuracy, gap (from the logged one), gap_measured, oscillation (standard
-    deviation of the epoch-to-epoch change of validation accuracy after epoch 10), minutes.
+    Raises:
+        EvaluationError: see `check_comparable`.
     """
     check_comparable(runs, manifest)
+    return key_figures(runs, manifest)
+
+
+def key_figures(runs, manifest) -> pd.DataFrame:
+    """One row a run. Accuracies are fractions of 1; gaps and oscillation are in percentage points.
+
+    Columns: protocol, fold, widths, seed, precision, parameters, epochs_run, best_epoch, train_accuracy (as Keras logs it at the
+    restored epoch, dropout on), train_measured (dropout off), val_accuracy, gap (from the logged one), gap_measured, oscillation
+    (standard deviation of the epoch-to-epoch change of validation accuracy after epoch 10), minutes.
+    """
     return pd.DataFrame([_summary_row(run, manifest) for run in runs])
 
 
@@ -98,8 +107,10 @@ def _summary_row(run, manifest):
     changes = np.diff(validation[OSCILLATION_FROM - 1 :])
     return {
         "protocol": run.config.protocol,
+        "fold": run.config.fold,
         "widths": network.label(run.config.widths),
         "seed": run.config.seed,
+        "precision": run.config.precision,
         "parameters": network.parameter_count(run.config.widths),
         "epochs_run": run.epochs_run,
         "best_epoch": run.best_epoch,

@@ -17,6 +17,7 @@ import numpy as np
 from tumor_mri.training import Run, RunConfig
 
 FORMAT = 1
+LARGEST = 200_000  # bytes, about the size of a record
 ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
 PATHS = ("train_paths", "val_paths", "test_paths")
 
@@ -34,7 +35,7 @@ def save(run: Run, folder, overwrite=False) -> Path:
     """
     folder = Path(folder)
     target = path_of(run.config, folder)
-    content = _encode(run)
+    content = encode(run)
     temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,20 +67,35 @@ def load(path) -> Run:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"there is no record {path.name} to read in {path.parent}: {error.strerror}") from None
+    return decode(content, path)
+
+
+def decode(content: bytes, source) -> Run:
+    """The run in the bytes of a record.
+
+    Args:
+        content: what `encode` gave.
+        source: where the bytes come from, for the text of an error.
+
+    Raises:
+        RecordError: where they are damaged, no record, or of a later format.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = json.loads(arrays.pop("about").tobytes())
-    except FileNotFoundError:
-        raise RecordError(f"there is no record {path.name} in {path.parent}") from None
     except Exception as error:  # damage can surface as almost any error of zipfile, numpy or json
-        raise RecordError(f"{path} is damaged, or no record: {error}. Delete it and train the run again") from error
+        raise RecordError(f"{source} is damaged, or no record: {error}. Delete it and train the run again") from error
     if not isinstance(about, dict) or "format" not in about:
-        raise RecordError(f"{path} is no record of this project")
+        raise RecordError(f"{source} is no record of this project")
     if about["format"] != FORMAT:
-        raise RecordError(f"{path} has format {about['format']}, this version reads format {FORMAT}: update the project")
+        raise RecordError(f"{source} has format {about['format']}, this version reads format {FORMAT}: update the project")
     digest = about.pop("digest", None)
     if set(arrays) != set(ARRAYS + PATHS) or digest != _digest(about, arrays):
-        raise RecordError(f"{path} is damaged: its content does not match its digest. Delete it and train the run again")
+        raise RecordError(f"{source} is damaged: its content does not match its digest. Delete it and train the run again")
     lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
     return Run(
         config=RunConfig(**about["config"]),
@@ -89,6 +105,22 @@ def load(path) -> Run:
         **lists,
         **arrays,
     )
+
+
+def check_writable(folder) -> None:
+    """Make sure, before hours of training, that records can be written into `folder`.
+
+    Raises:
+        RecordError: where they cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(LARGEST))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RecordError(f"records cannot be written into {folder}: {error.strerror or error}") from error
 
 
 def path_of(config: RunConfig, folder) -> Path:
@@ -101,8 +133,8 @@ def load_all(folder) -> list:
     return [load(path) for path in sorted(Path(folder).glob("*.npz"))]
 
 
-def _encode(run):
-    """The bytes of a record."""
+def encode(run: Run) -> bytes:
+    """A run as the bytes of a record, to be sent or written."""
     arrays = {name: getattr(run, name) for name in ARRAYS}
     arrays |= {name: np.frombuffer("\n".join(getattr(run, name)).encode(), dtype=np.uint8) for name in PATHS}
     about = {

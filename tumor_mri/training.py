@@ -2,16 +2,14 @@
 
 import os
 import platform
-import subprocess
 import time
 from dataclasses import dataclass, fields
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from tumor_mri import dataset, network, protocols
+from tumor_mri import dataset, machine, network, protocols
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,8 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
         config: what to train.
         images: uint8 grey images, (rows of the manifest, 150, 150); None loads them.
         manifest: table of the images; None loads the project's.
-        progress: show a bar with epoch, loss, accuracies and the time left.
+        progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
+            (0 before the first one ends) and its logs, a dict.
 
     Raises:
         FloatingPointError: where the loss stopped being a number.
@@ -149,7 +148,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
         keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True),
     ]
     if progress:
-        callbacks.append(_progress_callback(config))
+        callbacks.append(_progress_callback(config) if progress is True else _reporting_callback(progress))
     batches = _shuffled_batches(images, labels, train_rows, config)
     logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
 
@@ -176,9 +175,9 @@ def describe_environment(manifest) -> dict:
 
     return {
         "backend": keras.backend.backend(),
-        "commit": _git_commit(),
-        "cpu": _processor_name(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "commit": machine.commit(),
+        "cpu": machine.processor_name(),
+        "cpus": machine.cpu_count(),
         "dataset": dataset.fingerprint(manifest),
         "devices": _accelerators(),
         "keras": keras.__version__,
@@ -280,34 +279,18 @@ def _progress_callback(config):
     return Progress()
 
 
-def _git_commit():
-    """The commit of the code that trains, with '+' where files differ from it; None outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "."],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed else "")
+def _reporting_callback(report):
+    """Hand each epoch to a function."""
+    from tumor_mri.quiet import keras
 
+    class Reporting(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            report(0, {})
 
-def _processor_name():
-    """The processor's own name where the system tells it, else the architecture."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        def on_epoch_end(self, epoch, logs=None):
+            report(epoch + 1, logs)
+
+    return Reporting()
 
 
 def _accelerators():

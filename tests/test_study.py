@@ -1,0 +1,232 @@
+"""Studies: what is trained and what is read; real Dask clusters on this machine; processes killed at the worst moment."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from distributed import Client
+
+from tumor_mri import dataset, evaluation, machine, records, study, training
+
+TINY = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=3, train_images=64)
+SEEDS = [replace(TINY, seed=seed) for seed in (1, 2, 3)]
+NAN = replace(TINY, learning_rate=float("nan"))
+DEADLINE = 240  # seconds; on a busy machine TensorFlow alone takes a while to start
+
+
+def empty_run(config):
+    """A whole run of nothing, for tests that train none."""
+    nothing = np.zeros((1, 4), dtype=np.float32)
+    classes = np.zeros((1, 1), dtype=np.uint8)
+    history = {"val_accuracy": [0.5]}
+    return training.Run(config, history, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + DEADLINE
+    while not (found := condition()):
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.1)
+    return found
+
+
+def whole_records(folder):
+    return {run.config: run for run in records.load_all(folder)}
+
+
+@pytest.mark.parametrize("name", study.STUDIES)
+def test_a_study_names_each_run_once(name):
+    assert len({config.key for config in study.configs(name)}) == len(study.configs(name)) > 0
+
+
+def test_an_unknown_study_is_named():
+    with pytest.raises(ValueError, match="'sweep': choose one of compare-splits"):
+        study.configs("sweep")
+
+
+def test_recorded_runs_are_read_and_never_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "_spread", lambda *arguments: pytest.fail("trained"))
+    for config in SEEDS:
+        records.save(empty_run(config), tmp_path)
+    assert [run.config for run in study.complete(SEEDS[::-1], [tmp_path])] == SEEDS[::-1]
+
+
+def test_a_users_own_training_is_in_the_precision_of_the_machine(monkeypatch):
+    asked = []
+    monkeypatch.setattr(study, "complete", lambda wanted, folders, *rest: asked.append((wanted, folders)))
+    monkeypatch.setattr(machine, "native_precision", lambda: "float32")
+    study.train("compare-splits")
+    study.train("compare-splits", record=True)
+    (own, own_folders), (published, published_folders) = asked
+    assert {config.precision for config in own} == {"float32"} and own_folders == [study.LOCAL]
+    assert {config.precision for config in published} == {"mixed_bfloat16"} and published_folders == [study.RECORDED]
+
+
+@pytest.mark.parametrize(
+    ("flags", "capabilities", "precision"),
+    [
+        ("flags : fpu avx512_bf16", [], "mixed_bfloat16"),
+        ("Features : asimd bf16", [], "mixed_bfloat16"),
+        ("flags : fpu avx512f", [], "float32"),
+        ("", [], "float32"),
+        ("flags : avx512_bf16", [7.5], "float32"),
+        ("", [9.0], "mixed_bfloat16"),
+        ("", [9.0, 7.5], "float32"),
+    ],
+)
+def test_bfloat16_only_where_the_hardware_has_it(flags, capabilities, precision, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n\nprocessor : 1\n")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "gpu_capabilities", lambda: capabilities)
+    assert machine.native_precision() == precision
+
+
+def test_a_run_that_cannot_be_recorded_is_kept_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(study.tempfile, "gettempdir", lambda: str(tmp_path))
+    with pytest.raises(records.RecordError, match="could not be recorded .* kept as"):
+        study._keep(empty_run(TINY), tmp_path / "file" / "below")
+    assert TINY in whole_records(tmp_path / "tumor_mri-runs")
+
+
+def test_a_folder_that_cannot_be_written_stops_a_study_before_it_trains(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(records.RecordError, match="cannot be written"):
+        study.complete([TINY], [tmp_path / "file" / "below"])
+
+
+def test_what_another_process_has_recorded_is_left_alone(tmp_path):
+    records.save(empty_run(TINY), tmp_path)
+    before = records.path_of(TINY, tmp_path).read_bytes()
+    study._keep(replace(empty_run(TINY), seconds=2.0), tmp_path)
+    assert records.path_of(TINY, tmp_path).read_bytes() == before
+
+
+def test_the_bar_counts_runs_and_epochs(capsys):
+    with study._Progress("tiny", SEEDS) as progress:
+        progress.on_epoch((0.0, {"key": SEEDS[0].key, "epoch": 3}))
+        progress.on_epoch((0.0, {"key": SEEDS[1].key, "epoch": 0}))
+        progress.on_epoch((0.0, {"key": "of another study", "epoch": 3}))
+        assert progress.bar.n == pytest.approx(1)
+        progress.on_end(SEEDS[0], failed=False)
+        progress.on_end(SEEDS[2], failed=True)
+        assert progress.bar.n == 2
+    assert "1 of 3 runs done, 1 running, 1 failed" in capsys.readouterr().err
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "PATIENCE", 1)
+    with pytest.raises(study.StudyError, match="no scheduler answers at tcp://127.0.0.1:9"):
+        study.complete([TINY], [tmp_path], scheduler="tcp://127.0.0.1:9")
+
+
+def test_workers_share_the_cores_and_keep_their_memory(monkeypatch):
+    monkeypatch.setattr(machine, "cpu_count", lambda: 4)
+    names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
+    with study._local_cluster(2, 5) as cluster, Client(cluster) as client:
+        seen = client.run(lambda: [os.environ[name] for name in names])
+        assert list(client.nthreads().values()) == [1, 1]
+    assert list(seen.values()) == [["2", "2", str(1 << 34), str(1 << 32)]] * 2
+
+
+@pytest.mark.needs_dataset
+def test_a_failing_run_is_reported_and_the_others_are_kept(tmp_path):
+    with pytest.raises(study.StudyError, match=f"1 of 3 runs failed.*{NAN.key}: the training loss became nan in epoch 1"):
+        study.complete([NAN, *SEEDS[:2]], [tmp_path], workers=2)
+    kept = whole_records(tmp_path)
+    assert set(kept) == set(SEEDS[:2])
+    for run in kept.values():
+        evaluation.check(run, dataset.load_manifest())
+    assert study.complete(SEEDS[:2], [tmp_path])[0].history == kept[SEEDS[0]].history
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler as a process of its own on loopback, and a function that starts a worker; all are ended afterwards."""
+    processes = []
+
+    def start(program, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        processes.append(subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, **quiet))
+        return processes[-1]
+
+    contact = tmp_path / "scheduler.json"
+    start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(contact))
+    wait_for(contact.is_file, "the scheduler")
+    with Client(scheduler_file=str(contact), timeout=DEADLINE) as client:
+        address = client.scheduler.address
+        yield SimpleNamespace(
+            client=client,
+            address=address,
+            start_worker=lambda threads=1: start("worker", address, "--no-nanny", "--no-dashboard", "--nthreads", str(threads)),
+        )
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_without_workers_or_with_threads_is_one_sentence(cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "PATIENCE", 1)
+    with pytest.raises(study.StudyError, match="has no workers: start some"):
+        study.complete([TINY], [tmp_path / "runs"], scheduler=cluster.address)
+    cluster.start_worker(threads=2)
+    cluster.client.wait_for_workers(1, timeout=DEADLINE)
+    with pytest.raises(study.StudyError, match="2 threads"):
+        study.complete([TINY], [tmp_path / "runs"], scheduler=cluster.address)
+
+
+@pytest.mark.needs_dataset
+def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing_but_time(cluster, tmp_path):
+    workers = [cluster.start_worker(), cluster.start_worker()]
+    cluster.client.wait_for_workers(2, timeout=DEADLINE)
+    longer = [replace(TINY, epochs=10, seed=seed) for seed in (1, 2, 3)]
+    result = []
+    arguments = (longer, [tmp_path / "runs"], cluster.address)
+    thread = threading.Thread(target=lambda: result.extend(study.complete(*arguments)), daemon=True)
+    thread.start()
+
+    def said():
+        return [event for _, event in cluster.client.get_events(study.TOPIC)]
+
+    wait_for(lambda: any(event["epoch"] >= 1 for event in said()), "a first epoch")
+    workers[0].send_signal(signal.SIGKILL)
+    thread.join(DEADLINE)
+    assert [run.config for run in result] == longer
+    assert set(whole_records(tmp_path / "runs")) == set(longer)
+    begun = [event["key"] for event in said() if event["epoch"] == 0]
+    assert len(begun) == 4  # the interrupted run was begun again, and no other
+
+
+STUDY = """
+import sys
+from dataclasses import replace
+from tumor_mri import study, training
+tiny = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=3, train_images=64)
+study.complete([replace(tiny, seed=seed) for seed in (1, 2, 3)], [sys.argv[1]], workers=1)
+"""
+
+
+@pytest.mark.needs_dataset
+def test_a_study_killed_after_its_first_run_goes_on_with_the_second(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", STUDY, str(tmp_path)], stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(tmp_path.glob("*.npz")), "a first record")
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = whole_records(tmp_path)
+    assert 1 <= len(first) < 3
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive  # no worker outlives its study
+    subprocess.run([sys.executable, "-c", STUDY, str(tmp_path)], check=True, stderr=subprocess.DEVNULL)
+    second = whole_records(tmp_path)
+    assert set(second) == set(SEEDS)
+    assert all(second[config].seconds == run.seconds for config, run in first.items())  # none was repeated
