@@ -204,6 +204,13 @@ def test_no_neighbour_allowed():
     assert audit.one_nearest_neighbour(thumbnails, ["x", "y", "x", "z"]).tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize("correlation, pairs", [(0.989, 0), (0.991, 1), (-0.999, 0)])
+def test_the_threshold(correlation, pairs):
+    along, across = np.eye(2, audit.SIDE**2, dtype=np.float32)
+    other = (correlation * along + np.sqrt(1 - correlation**2) * across).astype(np.float32)
+    assert len(audit.near_copies(np.stack([along, other]))) == pairs
+
+
 def test_too_many_pairs_end_in_one_sentence(monkeypatch):
     monkeypatch.setattr(audit, "MOST_PAIRS", 29)
     with pytest.raises(audit.AuditError, match="more than 29 pairs"):
