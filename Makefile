@@ -6,7 +6,7 @@ PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 
-.PHONY: help reproduce test test-unit test-strict test-train venv data verify lint notebooks train record runs claims clean
+.PHONY: help reproduce test test-unit test-strict test-train venv data verify audit lint notebooks train record runs claims clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,13 +44,16 @@ data: venv  ## get the dataset and check every file
 verify: venv  ## check every file of the dataset
 	$(PY) -m tumor_mri verify
 
+audit: venv  ## look for copies, shared patients, label conflicts and shortcuts; tables and a gallery under build/audit
+	$(PY) -m tumor_mri audit
+
 notebooks: venv  ## execute the notebooks in place
 	$(PY) -m tumor_mri notebooks
 
 train: venv  ## train a study here, STUDY=compare-splits, beside the recorded runs
 	$(PY) -m tumor_mri train --study $(STUDY)
 
-record: venv  ## train a study and replace the recorded runs, STUDY=compare-splits
+record: venv  ## train a study and keep its runs beside the recorded ones, STUDY=compare-splits
 	$(PY) -m tumor_mri train --study $(STUDY) --record
 
 runs: venv  ## list the recorded runs

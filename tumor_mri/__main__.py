@@ -2,9 +2,10 @@
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
-from tumor_mri import dataset, evaluation, pages, records, study
+from tumor_mri import audit, dataset, evaluation, pages, records, study
 
 
 def main(arguments=None) -> int:
@@ -13,6 +14,7 @@ def main(arguments=None) -> int:
     try:
         return options.command(options) or 0
     except (
+        audit.AuditError,
         pages.PageError,
         dataset.DatasetError,
         records.RecordError,
@@ -44,6 +46,11 @@ def _parser():
     verify = add("verify", _verify, "name every missing, extra, renamed, truncated or altered file of the dataset")
     verify.add_argument("folder", nargs="?", type=Path, help="the folder that holds Training and Testing (default: look for it)")
     add("decode", _decode, "decode all images once, into the cache")
+    audit_ = add(
+        "audit", _audit, "look for copies, patients on both sides of a split, label conflicts and shortcuts in a dataset"
+    )
+    audit_.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
+    audit_.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "audit", help="default: build/audit")
     train = add("train", _train, "train the runs that a study still lacks, and list them with their key figures")
     train.add_argument("--study", required=True, choices=study.STUDIES, help="which study")
     train.add_argument("--record", action="store_true", help="into data/results, beside the committed records, not build/runs")
@@ -64,10 +71,15 @@ def _download(options):
     print(f"The dataset is in {folder}, every file as it should be")
 
 
-def _verify(options):
-    folder = options.folder or dataset.find()
+def _here():
+    folder = dataset.find()
     if folder is None:
         raise dataset.DatasetError("there is no dataset on this machine: run `python -m tumor_mri download`")
+    return folder
+
+
+def _verify(options):
+    folder = options.folder or _here()
     manifest = dataset.load_manifest()
     problems = dataset.verify(folder, manifest)
     for problem in problems:
@@ -85,6 +97,29 @@ def _positive(text):
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
+
+
+def _audit(options):
+    folder = options.folder or _here()
+    found = audit.audit_folder(folder) if options.folder else audit.audit_dataset(folder, dataset.load_manifest())
+    print(found)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name in ("facts", "near_copies", "unreadable"):
+        getattr(found, name).to_csv(options.output / f"{name}.csv", index=False)
+    if len(found.near_copies):
+        _gallery(found, folder, options.output / "gallery.png")
+    print(f"The tables and the gallery are in {options.output}")
+
+
+def _gallery(found, folder, path):
+    import matplotlib
+
+    matplotlib.use("agg")  # draws into a file: no window, and no screen needed
+    from tumor_mri import figures
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # agg warns that it shows nothing
+        figures.near_copy_pairs(found.near_copies, folder).savefig(path)
 
 
 def _train(options):

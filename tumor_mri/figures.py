@@ -202,6 +202,12 @@ def confusion_heat_map(matrix, title):
     return _finish(figure, f"{title}: {right} of {total} on the diagonal, accuracy {right / total:.2%}.")
 
 
+def _may_be_shown(manifest):
+    """By path: slices of the Cheng set (CC BY) for tumours, and any image of the class without one, which has none of them."""
+    row_of = manifest.set_index("path")
+    return row_of["cheng_slice"].notna() | (row_of["class"] == "no_tumor")
+
+
 def confused_scans(run, manifest, pairs, folder=None, columns=5):
     """Scans of the most frequent confusions, a row each, the most confident errors first; phantoms without a dataset.
 
@@ -216,9 +222,7 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
     truth = evaluation.truth(run.val_paths, manifest)
     predicted = run.val_probabilities.argmax(axis=1)
     confidence = run.val_probabilities.max(axis=1)
-    row_of = manifest.set_index("path")
-    # scans that may be shown: slices of the Cheng set (CC BY) for tumours, which the class without one has none of
-    shown = row_of["cheng_slice"].notna() | (row_of["class"] == "no_tumor")
+    shown = _may_be_shown(manifest)
     figure, axes = plt.subplots(len(pairs), columns, figsize=(1.9 * columns, 2.35 * len(pairs)), squeeze=False)
     for axis in axes.ravel():
         axis.axis("off")
@@ -232,3 +236,42 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
             axis.set_title(f"{pair.truth}\ntaken for {pair.predicted}\n{confidence[index]:.0%} sure", fontsize=8)
     said = ", ".join(f"{p.truth} taken for {p.predicted} ({p.count})" for p in pairs.itertuples())
     return _finish(figure, f"The most frequent confusions: {said}.")
+
+
+def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4):
+    """The first pairs of near-copies side by side, each with its class and split; phantoms without a dataset.
+
+    Args:
+        pairs: `audit.Audit.near_copies`, the most telling first.
+        folder: the folder that was audited, or None.
+        manifest: where the picture is to be published: only pairs that may be shown are; None shows any.
+        count: pairs to show at the most.
+        columns: pairs a row.
+
+    Raises:
+        ValueError: where there is no pair to show.
+    """
+    if manifest is not None:
+        shown = _may_be_shown(manifest)
+        pairs = pairs[shown[pairs["first"]].to_numpy() & shown[pairs["second"]].to_numpy()]
+    if not len(pairs):
+        raise ValueError("there are no near-copies to show")
+    drawn = pairs.head(count)
+    rows = -(-len(drawn) // columns)
+    figure, axes = plt.subplots(rows, 2 * columns, figsize=(2.9 * columns, 1.95 * rows), squeeze=False)
+    for axis in axes.ravel():
+        axis.axis("off")
+    for number, pair in enumerate(drawn.itertuples()):
+        for axis, side in zip(axes.reshape(-1, 2)[number], ("first", "second")):
+            axis.axis("on")
+            name, split = getattr(pair, f"{side}_class"), getattr(pair, f"{side}_split")
+            show_scan(axis, getattr(pair, side), name, folder, seed=number)
+            axis.set_title(f"{name}\n{split}", fontsize=7, color="black" if pair.first_class == pair.second_class else VALIDATION)
+            axis.set_xlabel(f"{pair.correlation:.4f}" if side == "first" else "", fontsize=7)
+    classes = (drawn["first_class"] != drawn["second_class"]).sum()
+    splits = (drawn["first_split"] != drawn["second_split"]).sum()
+    sentence = (
+        f"{len(drawn)} of {len(pairs):,} pairs of near-copies: {classes} across classes, {splits} across splits, "
+        f"correlation {drawn['correlation'].min():.4f} to {drawn['correlation'].max():.4f}."
+    )
+    return _finish(figure, sentence)
