@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn import metrics
+from sklearn.model_selection import StratifiedGroupKFold
 
 from tumor_mri import dataset, network, protocols
 
 OSCILLATION_FROM = 10  # epochs before this one still climb: their changes are learning, not oscillation
+
+HALVINGS = 20  # random halvings of the validation images when an epoch is chosen on one half and scored on the other
 
 
 class EvaluationError(Exception):
@@ -108,10 +111,10 @@ def _summary_row(run, manifest):
     return {
         "protocol": run.config.protocol,
         "fold": run.config.fold,
-        "widths": network.label(run.config.widths),
+        "widths": network.label(run.config.widths) or run.config.network,
         "seed": run.config.seed,
         "precision": run.config.precision,
-        "parameters": network.parameter_count(run.config.widths),
+        "parameters": network.parameter_count(run.config.widths) if run.config.widths else run.environment["parameters"],
         "epochs_run": run.epochs_run,
         "best_epoch": run.best_epoch,
         "train_accuracy": logged,
@@ -122,6 +125,48 @@ def _summary_row(run, manifest):
         "oscillation": 100 * float(np.std(changes, ddof=1)) if len(changes) > 1 else np.nan,
         "minutes": run.seconds / 60,
     }
+
+
+def cross_fitted_classes(run, manifest, halvings=HALVINGS) -> np.ndarray:
+    """Predicted classes of the validation images, each at an epoch that was chosen without it.
+
+    The validation images are halved by group; the first best epoch of one half gives the classes of the other, and the other way
+    round. So the set that chooses the epoch is not the set that scores, and no network is trained again (cross-fitting).
+
+    Returns:
+        uint8, (halvings, validation images): a row for each random halving.
+    """
+    actual = truth(run.val_paths, manifest)
+    groups = manifest.set_index("path")["group"].loc[run.val_paths].to_numpy()
+    right = run.val_classes == actual
+    rows = np.empty((halvings, len(actual)), dtype=np.uint8)
+    for row, seed in zip(rows, range(protocols.SPLIT_SEED, protocols.SPLIT_SEED + halvings)):
+        halves = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
+        for choosing, scoring in halves.split(actual, actual, groups):
+            row[scoring] = run.val_classes[right[:, choosing].mean(axis=1).argmax(), scoring]
+    return rows
+
+
+def group_interval(right, groups, confidence=0.95) -> tuple:
+    """Low and high end of the interval of an accuracy, by bootstrap over groups: images of one patient are not independent.
+
+    Args:
+        right: how often each image is right, 0 to 1, (images,).
+        groups: a label an image, (images,).
+    """
+    sums = pd.DataFrame({"right": np.asarray(right, dtype=float), "group": np.asarray(groups)}).groupby("group")["right"]
+    totals, sizes = sums.sum().to_numpy(), sums.size().to_numpy()
+    found = stats.bootstrap(
+        (totals, sizes),
+        lambda total, size, axis=-1: total.sum(axis=axis) / size.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=2000,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(protocols.SPLIT_SEED),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def interval(values, confidence=0.95) -> tuple:

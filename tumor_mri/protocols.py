@@ -49,6 +49,16 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
     return Split(rows[train], rows[validation])
 
 
+def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
+    """Rows of ``Testing`` that no network trained on ``Training`` has met: no near-copy, no known patient in common; 133 images.
+
+    They hold no scan of class no_tumor: each of those is a near-copy of a Training image.
+    """
+    is_testing = manifest["split"] == "Testing"
+    known = set(manifest.loc[~is_testing, "group"])  # a group holds all images of a patient, and all near-copies of an image
+    return np.flatnonzero(is_testing & ~manifest["near_copy"].astype(bool) & ~manifest["group"].isin(known))
+
+
 PROTOCOLS = ("testing_folder", "training_only", "grouped")
 
 

@@ -1,5 +1,6 @@
 """One run: build a network, fit it under a protocol, stop early, and keep what it predicted."""
 
+import hashlib
 import os
 import platform
 import time
@@ -19,7 +20,8 @@ class RunConfig:
     Attributes:
         protocol: how images train and validate, one of `protocols.PROTOCOLS`.
         fold: 0 to 4 under ``grouped``, 0 elsewhere.
-        widths: filters of the three convolutions and units of the dense layer.
+        network: ``cnn`` for the report's, else the name of the builder given to `train`.
+        widths: filters of the three convolutions and units of the dense layer; empty for another network than the report's.
         seed: of weights, dropout and the order of the images; 0 or more.
         precision: a Keras dtype policy, ``mixed_bfloat16`` or ``float32``.
         epochs: the most epochs trained.
@@ -39,6 +41,7 @@ class RunConfig:
     batch_size: int = 32
     learning_rate: float = 1e-3
     train_images: int | None = None
+    network: str = "cnn"
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -55,8 +58,8 @@ class RunConfig:
         parts = [self.protocol]
         if self.protocol == "grouped":
             parts.append(f"fold{self.fold}")
-        parts += ["cnn", *(str(width) for width in self.widths), f"seed{self.seed}"]
-        named = {"protocol", "fold", "widths", "seed"}
+        parts += [self.network, *(str(width) for width in self.widths), f"seed{self.seed}"]
+        named = {"protocol", "fold", "network", "widths", "seed"}
         for setting in fields(self):
             value = getattr(self, setting.name)
             if setting.name not in named and value != setting.default:
@@ -103,7 +106,7 @@ class Run:
         return len(self.history["val_accuracy"])
 
 
-def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
+def train(config: RunConfig, images=None, manifest=None, progress=True, build=None) -> Run:
     """Train one network under one protocol, as the report did.
 
     Args:
@@ -112,8 +115,11 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
         manifest: table of the images; None loads the project's.
         progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
             (0 before the first one ends) and its logs, a dict.
+        build: a function of no arguments that returns a Keras model, of grey or RGB images, 150 x 150 with values 0 to 255, to
+            the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the report's network.
 
     Raises:
+        ValueError: where `build` returns a model of other inputs or outputs.
         FloatingPointError: where the loss stopped being a number.
         dataset.DatasetError: where there are no images.
     """
@@ -129,12 +135,13 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
     _make_reproducible(config.seed)
     keras.config.set_dtype_policy(config.precision)
     try:
-        model = _grey_input(network.build_cnn(config.widths))
+        inner = build_alone(build or (lambda: network.build_cnn(config.widths)))
+        model = _grey_input(inner)
     finally:
         keras.config.set_dtype_policy("float32")
     model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate),
-        loss="categorical_crossentropy",
+        optimizer=inner.optimizer if inner.compiled else keras.optimizers.Adam(config.learning_rate),
+        loss=inner.loss if inner.compiled else "categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,  # measured: XLA is slower here on a CPU
     )
@@ -164,7 +171,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True) -> Run:
         val_probabilities=predict(split.validation).astype(np.float32),
         test_probabilities=predict(testing).astype(np.float32),
         train_classes=predict(train_rows).argmax(axis=1).astype(np.uint8),
-        environment=describe_environment(manifest),
+        environment=describe_environment(manifest) | {"architecture": describe(inner), "parameters": inner.count_params()},
         seconds=time.perf_counter() - started,
     )
 
@@ -190,6 +197,25 @@ def describe_environment(manifest) -> dict:
     }
 
 
+def describe(model) -> str:
+    """A short digest of a network's layers and settings, by which two networks of one name can be told apart."""
+    try:
+        text = model.to_json()
+    except NotImplementedError:  # a layer that does not tell its settings: names and shapes must do
+        lines = []
+        model.summary(print_fn=lambda line, **_: lines.append(line))
+        text = "\n".join(lines)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def build_alone(build):
+    """Build a network as if it were the first of its process, so that its layers' names, and `describe`, do not vary."""
+    from tumor_mri.quiet import keras
+
+    keras.backend.clear_session()
+    return build()
+
+
 def _make_reproducible(seed):
     """Fix every seed; on TensorFlow ask for deterministic kernels too, which cost no measurable time on a CPU."""
     from tumor_mri.quiet import keras
@@ -202,12 +228,18 @@ def _make_reproducible(seed):
 
 
 def _grey_input(model):
-    """Put one grey channel in front of a three-channel network: the dataset's files hold R = G = B."""
+    """Put one grey channel in front of a network of one or three: the dataset's files hold R = G = B."""
     from tumor_mri.quiet import keras
 
-    height, width, channels = model.input_shape[1:]
-    grey = keras.Input((height, width, 1))
-    return keras.Model(grey, model(keras.layers.Concatenate()([grey] * channels)))
+    size, classes = dataset.IMAGE_SIZE, len(dataset.CLASSES)
+    if model.input_shape not in [(None, *size, channels) for channels in (1, 3)] or model.output_shape != (None, classes):
+        raise ValueError(
+            f"the network maps {model.input_shape} to {model.output_shape}; expected (None, {size[0]}, {size[1]}, 1 or 3) to "
+            f"(None, {classes})"
+        )
+    grey = keras.Input((*size, 1))
+    channels = model.input_shape[-1]
+    return keras.Model(grey, model(grey if channels == 1 else keras.layers.Concatenate()([grey] * channels)))
 
 
 def _shuffled_batches(images, labels, rows, config):

@@ -1,0 +1,110 @@
+"""The benchmark: cross-fitting, unseen Testing, baselines, and a network of one's own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tumor_mri import benchmark, dataset, evaluation, protocols, records, study, training
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return records.load_all(study.RECORDED)
+
+
+def test_the_committed_groups_are_the_protocols(manifest):
+    committed = pd.read_csv(benchmark.GROUPS)
+    pd.testing.assert_frame_equal(committed, benchmark.groups_table(manifest))
+    near = manifest[(manifest["nearest_training_corr"] > 0.99) & (manifest["split"] == "Training")]
+    fold = committed.set_index("path")["fold"]
+    assert (fold.loc[near["path"]].to_numpy() == fold.loc[near["nearest_training"]].to_numpy()).all()
+
+
+def test_unseen_testing_is_what_it_says(manifest):
+    rows = protocols.unseen_testing(manifest)
+    unseen, training_part = manifest.iloc[rows], manifest[manifest["split"] == "Training"]
+    assert unseen["class"].value_counts().to_dict() == {"glioma_tumor": 81, "pituitary_tumor": 46, "meningioma_tumor": 6}
+    assert set(unseen["split"]) == {"Testing"}
+    assert not set(unseen["group"]) & set(training_part["group"])
+    assert not set(unseen["patient"].dropna()) & set(training_part["patient"].dropna())
+    assert not unseen["near_copy"].any()
+
+
+def test_no_image_helps_to_choose_its_own_epoch(recorded, manifest):
+    """An image that is right in one epoch only, whatever the epoch, must not pull that epoch towards itself."""
+    run = next(run for run in recorded if run.config.protocol == "training_only")
+    actual = evaluation.truth(run.val_paths, manifest)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 4, (60, len(actual)), dtype=np.uint8)  # sixty epochs of guessing
+    accuracy = (noise == actual).mean(axis=1)
+    guessed = replace(run, val_classes=noise, history={"val_accuracy": list(accuracy)})
+    honest = (evaluation.cross_fitted_classes(guessed, manifest) == actual).mean()
+    assert accuracy.max() > 0.28  # what quoting the best of sixty guesses gives
+    assert abs(honest - 0.25) < 0.02
+
+
+def test_scores_at_the_best_epoch_are_those_of_the_table_of_runs(recorded, manifest):
+    scores = benchmark.score(recorded, manifest).set_index(["network", "protocol"])
+    summary = evaluation.summarise(recorded, manifest).groupby(["widths", "protocol"])["val_accuracy"].mean()
+    for key, row in scores.iterrows():
+        assert row["at_best_epoch"] == pytest.approx(summary[key])
+        assert row["low"] < row["accuracy"] < row["high"]
+    assert (scores["accuracy"] <= scores["at_best_epoch"] + 0.002).all()
+    assert scores.loc[(slice(None), "testing_folder"), "unseen_testing"].isna().all()
+
+
+def test_a_group_counts_once_in_an_interval():
+    rng = np.random.default_rng(0)
+    right = rng.random(100) < 0.7
+    low, high = evaluation.group_interval(right, np.arange(100))
+    copied_low, copied_high = evaluation.group_interval(np.repeat(right, 20), np.repeat(np.arange(100), 20))
+    assert low < right.mean() < high
+    assert copied_high - copied_low == pytest.approx(high - low, abs=0.02)  # twenty copies of each tell nothing new
+
+
+def test_the_page_holds_the_table(manifest):
+    text = benchmark.PAGE.read_text(encoding="utf-8")
+    assert benchmark.as_markdown(benchmark.table(manifest)) in text, "run `make benchmark`"
+
+
+@pytest.mark.needs_dataset
+def test_the_committed_baselines_are_computed_anew(manifest):
+    found = benchmark.baselines(dataset.load_images(manifest), manifest)
+    pd.testing.assert_frame_equal(pd.read_csv(benchmark.BASELINES), found, atol=0.005, check_dtype=False)
+
+
+def test_a_network_of_ones_own_is_scored_and_kept(manifest, tmp_path):
+    from tumor_mri.quiet import keras
+
+    def build(units=2):
+        pooled = [keras.Input((150, 150, 1)), keras.layers.AveragePooling2D(30), keras.layers.Flatten()]
+        return keras.Sequential([*pooled, keras.layers.Dense(units), keras.layers.Dense(4, "softmax", dtype="float32")])
+
+    noise = np.random.default_rng(0).integers(0, 256, (len(manifest), 150, 150), dtype=np.uint8)
+    asked = {"which": ("training_only",), "epochs": 2, "images": noise, "folder": tmp_path}
+    first = benchmark.evaluate(build, "mine", **asked)
+    assert first["network"].tolist() == ["mine"]
+    assert 0.1 < first["accuracy"][0] < 0.5  # noise can only be guessed
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    pd.testing.assert_frame_equal(benchmark.evaluate(build, "mine", **asked), first)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == kept  # read, not trained again
+    with pytest.raises(ValueError, match="another network of the name 'mine'"):
+        benchmark.evaluate(lambda: build(3), "mine", **asked)
+
+
+def test_a_name_must_make_a_file():
+    with pytest.raises(ValueError, match="letters, digits"):
+        benchmark.evaluate(None, "../mine")
+
+
+def test_a_network_of_other_shapes_is_named(manifest):
+    from tumor_mri.quiet import keras
+
+    def build():
+        return keras.Sequential([keras.Input((64, 64, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+
+    config = training.RunConfig("training_only", widths=(), network="mine", epochs=1)
+    with pytest.raises(ValueError, match=r"expected \(None, 150, 150, 1 or 3\)"):
+        training.train(config, np.zeros((len(manifest), 150, 150), np.uint8), manifest, progress=False, build=build)
