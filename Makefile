@@ -6,7 +6,7 @@ PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 
-.PHONY: help reproduce test test-unit test-strict test-train venv data verify audit lint notebooks train record runs claims clean
+.PHONY: help reproduce test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark claims clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ record: venv  ## train a study and keep its runs beside the recorded ones, STUDY
 
 runs: venv  ## list the recorded runs
 	$(PY) -m tumor_mri runs
+
+benchmark: venv  ## compute the baselines of BENCHMARK.md anew, and write its table
+	$(PY) -m tumor_mri benchmark
 
 claims: venv  ## the report's claims beside the recorded runs
 	$(PY) -m tumor_mri claims

@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from tumor_mri import audit, dataset, evaluation, pages, records, study
+from tumor_mri import audit, benchmark, dataset, evaluation, pages, records, study
 
 
 def main(arguments=None) -> int:
@@ -58,6 +58,9 @@ def _parser():
     train.add_argument("--workers", type=_positive, help="runs side by side on this machine (default: one a core, or a GPU)")
     add("runs", _runs, "list the recorded runs with their key figures")
     add("claims", _claims, "hold the report's claims C1 to C7 against the recorded runs")
+    add(
+        "benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table from them and the recorded runs"
+    )
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
     notebooks = add("notebooks", _notebooks, "execute the notebooks in place, so that they are stored with new outputs")
@@ -120,6 +123,13 @@ def _gallery(found, folder, path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # agg warns that it shows nothing
         figures.near_copy_pairs(found.near_copies, folder).savefig(path)
+
+
+def _benchmark(options):
+    manifest = dataset.load_manifest()
+    benchmark.write_data(dataset.load_images(manifest), manifest)
+    benchmark.write_page(manifest)
+    print(benchmark.as_markdown(benchmark.table(manifest)))
 
 
 def _train(options):

@@ -13,10 +13,10 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from tumor_mri import audit, dataset, evaluation, network, protocols, records, study, training
+from tumor_mri import audit, dataset, evaluation, machine, network, protocols, records, study, training
 
 GROUPS = dataset.DATA / "groups.csv"
-BASELINES = dataset.DATA / "baselines.csv"
+BASELINES = dataset.DATA / "baselines.csv"  # written by `write_data`
 PAGE = dataset.ROOT / "BENCHMARK.md"
 KEPT = dataset.ROOT / "build" / "benchmark"  # runs of a reader's own networks
 FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
@@ -55,7 +55,7 @@ def evaluate(build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, ima
     """
     if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name == "cnn":
         raise ValueError(f"a network's name is made of letters, digits, _ and ., and is not 'cnn', got {name!r}")
-    settings = {"widths": (), "network": name, "epochs": epochs, "precision": study.machine.native_precision()}
+    settings = {"widths": (), "network": name, "epochs": epochs, "precision": machine.native_precision()}
     wanted = [
         training.RunConfig(which_one, seed=seed, fold=fold, **settings)
         for which_one in which
@@ -78,9 +78,8 @@ def evaluate(build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, ima
 def score(runs, manifest) -> pd.DataFrame:
     """One row a network and protocol.
 
-    Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high (95 %
-    interval), over (what the interval is over: ``seeds``, or ``groups`` of one seed), balanced (mean recall of the classes,
-    cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing and unseen_glioma,
+    Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
+    (95 % interval), over (what it is over: ``seeds``, or ``groups`` of one seed), balanced (mean recall of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing and unseen_glioma,
     _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of 1.
 
     A seed counts where all folds of its protocol are there.
@@ -146,7 +145,7 @@ def _score_unseen(classes, manifest):
 
 
 def baselines(images, manifest) -> pd.DataFrame:
-    """Scores that need no network: the nearest thumbnail of 32 x 32, and logistic regression on thumbnails, as `score` gives them.
+    """Scores that need no network, as `score` gives them: the nearest thumbnail of 32 x 32, logistic regression on thumbnails.
 
     Args:
         images: uint8, (rows of the manifest, 150, 150).
@@ -173,7 +172,7 @@ def _nearest_class(thumbnails, labels, train, asked):
 
 def _linear_class(thumbnails, labels, train, asked):
     scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty takes for granted
-    model = LogisticRegression(max_iter=2000).fit(scale * thumbnails[train], labels[train])
+    model = LogisticRegression(C=0.01, max_iter=2000).fit(scale * thumbnails[train], labels[train])
     return model.predict(scale * thumbnails[asked])
 
 
@@ -218,6 +217,12 @@ def as_markdown(scores) -> str:
         shown[column.replace("_", " ")] = ["" if np.isnan(value) else f"{100 * value:.1f}" for value in scores[column]]
     lines = [list(shown.columns), ["---"] * shown.shape[1], *shown.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_data(images, manifest) -> None:
+    """Write what the benchmark commits: ``data/groups.csv`` and ``data/baselines.csv``."""
+    groups_table(manifest).to_csv(GROUPS, index=False, lineterminator="\n")
+    baselines(images, manifest).round(6).to_csv(BASELINES, index=False, lineterminator="\n")
 
 
 def write_page(manifest) -> None:
