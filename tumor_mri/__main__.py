@@ -58,9 +58,7 @@ def _parser():
     train.add_argument("--workers", type=_positive, help="runs side by side on this machine (default: one a core, or a GPU)")
     add("runs", _runs, "list the recorded runs with their key figures")
     add("claims", _claims, "hold the report's claims C1 to C7 against the recorded runs")
-    add(
-        "benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table from them and the recorded runs"
-    )
+    add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
     notebooks = add("notebooks", _notebooks, "execute the notebooks in place, so that they are stored with new outputs")

@@ -20,6 +20,7 @@ BASELINES = dataset.DATA / "baselines.csv"  # written by `write_data`
 PAGE = dataset.ROOT / "BENCHMARK.md"
 KEPT = dataset.ROOT / "build" / "benchmark"  # runs of a reader's own networks
 FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
+SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
 UNSEEN = [name for name in dataset.CLASSES if name != "no_tumor"]  # every Testing scan without a tumour is a near-copy
 ROW = ["network", "protocol", "seeds", "accuracy", "low", "high", "over", "balanced", "at_best_epoch", "unseen_testing"]
 COLUMNS = ROW + [f"unseen_{name.removesuffix('_tumor')}" for name in UNSEEN]
@@ -79,7 +80,8 @@ def score(runs, manifest) -> pd.DataFrame:
     """One row a network and protocol.
 
     Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
-    (95 % interval), over (what it is over: ``seeds``, or ``groups`` of one seed), balanced (mean recall of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing and unseen_glioma,
+    (95 % interval), over (what it is over: ``seeds`` from three on, else ``groups``), balanced (mean recall of the classes,
+    cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing and unseen_glioma,
     _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of 1.
 
     A seed counts where all folds of its protocol are there.
@@ -107,11 +109,11 @@ def _score_seeds(seeds, manifest):
     """The row of several seeds, each a list of the runs of all folds."""
     scored = [_score_folds(folds, manifest) for folds in seeds]
     row = pd.DataFrame([row for row, _, _ in scored]).mean().to_dict()
-    if len(scored) > 1:
+    if len(scored) >= SEEDS_FOR_AN_INTERVAL:
         mean, half = evaluation.interval([row["accuracy"] for row, _, _ in scored])
         low, high, over = mean - half, mean + half, "seeds"
     else:
-        _, right, groups = scored[0]
+        right, groups = np.mean([right for _, right, _ in scored], axis=0), scored[0][2]
         low, high, over = *evaluation.group_interval(right, groups), "groups"
     return row | {"seeds": len(scored), "low": low, "high": high, "over": over}
 
