@@ -11,6 +11,13 @@ from tumor_mri import dataset
 HOW = "needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder"
 
 
+def pytest_configure():
+    try:
+        dataset.find()
+    except dataset.DatasetError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def pytest_collection_modifyitems(items):
     if dataset.find() is None:
         for item in items:

@@ -20,8 +20,12 @@ def needs_dataset(path):
 
 
 def main():
+    try:
+        found = dataset.find()
+    except dataset.DatasetError as error:
+        sys.exit(f"error: {error}")
     paths = pages.notebook_paths()
-    if dataset.find() is None:
+    if found is None:
         for path in filter(needs_dataset, paths):
             print(f"SKIPPED {path.name}: needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder")
         paths = [path for path in paths if not needs_dataset(path)]

@@ -1,12 +1,6 @@
-"""Finding, downloading, checking and decoding the images; a local server plays the sources, good and bad."""
+"""Finding, downloading, checking and decoding the images; bad sources and folders are in test_bad_input."""
 
 import hashlib
-import io
-import os
-import tarfile
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pandas as pd
@@ -105,106 +99,6 @@ def test_renamed_copies_of_one_image_are_both_renamed(tmp_path):
         file.write_bytes(b"first image")
         file.rename(file.with_name(f"renamed_{name}.jpg"))
     assert set(kinds(tmp_path, manifest).values()) == {"renamed"}
-
-
-def archive_of(folder, **extra):
-    """A .tar.gz as git hosts make them, with members added by name."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
-        packed.add(folder, arcname="repository-3ea9f4e")
-        for member in extra.values():
-            packed.addfile(member, io.BytesIO(b"x" * member.size))
-    return buffer.getvalue()
-
-
-def member(name, **settings):
-    made = tarfile.TarInfo(name)
-    for key, value in settings.items():
-        setattr(made, key, value)
-    return made
-
-
-@pytest.fixture
-def source(tmp_path, monkeypatch):
-    """A local server in place of the author's git copy, and no Kaggle; returns the answer it gives, to be filled in."""
-    answer = {"status": 200, "body": b"", "promise": None, "stall": 0}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
-            self.send_response(answer["status"])
-            self.send_header("Content-Length", str(answer["promise"] or len(answer["body"])))
-            self.end_headers()
-            time.sleep(answer["stall"])
-            self.wfile.write(answer["body"])
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-    def no_kaggle(scratch, progress):
-        raise OSError("no Kaggle here")
-
-    monkeypatch.setattr(dataset, "ARCHIVE_URL", f"http://127.0.0.1:{server.server_port}/archive.tar.gz")
-    monkeypatch.setattr(dataset, "_fetch_from_kaggle", no_kaggle)
-    monkeypatch.setattr(dataset, "TIMEOUT", 1)
-    yield answer
-    server.shutdown()
-
-
-def test_a_good_archive_arrives_whole(source, tmp_path):
-    manifest = tiny_dataset(tmp_path / "made")
-    source["body"] = archive_of(tmp_path / "made")
-    target = tmp_path / "data" / "images"
-    assert dataset.download(target, manifest, progress=False) == target
-    assert dataset.verify(target, manifest) == []
-    assert os.listdir(target.parent) == ["images"]
-
-
-BAD_ANSWERS = {
-    "leaves the folder": (lambda f: {"body": archive_of(f, m=member("../evil", size=4))}, "would leave"),
-    "absolute": (lambda f: {"body": archive_of(f, m=member("/evil", size=4))}, "would leave"),
-    "link": (lambda f: {"body": archive_of(f, m=member("x", type=tarfile.SYMTYPE, linkname="/etc/passwd"))}, "is a link"),
-    "extra file": (lambda f: {"body": archive_of(f, m=member("repository-3ea9f4e/Testing/.x", size=4))}, "extra"),
-    "cut archive": (lambda f: {"body": archive_of(f)[:-60]}, "no whole archive"),
-    "cut download": (lambda f: {"body": archive_of(f), "promise": 10**6}, "stopped at|IncompleteRead|timed out"),
-    "web page": (lambda f: {"body": b"<html>Sign in</html>"}, "no whole archive"),
-    "not found": (lambda f: {"status": 404}, "404"),
-    "forbidden": (lambda f: {"status": 403}, "403"),
-    "broken": (lambda f: {"status": 500}, "500"),
-    "stalled": (lambda f: {"body": b"late", "stall": 3}, "timed out"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_ANSWERS)
-def test_bad_answers_leave_nothing_behind(source, tmp_path, name):
-    manifest = tiny_dataset(tmp_path / "made")
-    make, said = BAD_ANSWERS[name]
-    source.update(make(tmp_path / "made"))
-    target = tmp_path / "data" / "images"
-    with pytest.raises(dataset.DatasetError, match=said) as error:
-        dataset.download(target, manifest, progress=False)
-    assert "no Kaggle here" in str(error.value)
-    assert "by hand" in str(error.value)
-    assert os.listdir(target.parent) == []
-    assert not (tmp_path / "evil").exists()
-
-
-def test_altered_images_are_refused(source, tmp_path):
-    manifest = tiny_dataset(tmp_path / "made")
-    (tmp_path / "made" / "Testing/no_tumor/c.jpg").write_bytes(b"other image")
-    source["body"] = archive_of(tmp_path / "made")
-    with pytest.raises(dataset.DatasetError, match="altered"):
-        dataset.download(tmp_path / "data" / "images", manifest, progress=False)
-
-
-def test_an_archive_that_grows_is_stopped(source, tmp_path, monkeypatch):
-    manifest = tiny_dataset(tmp_path / "made")
-    source["body"] = archive_of(tmp_path / "made")
-    monkeypatch.setattr(dataset, "LARGEST_UNPACKED", 20)
-    with pytest.raises(dataset.DatasetError, match="more than 20 bytes"):
-        dataset.download(tmp_path / "data" / "images", manifest, progress=False)
 
 
 @pytest.mark.parametrize("class_name", dataset.CLASSES)

@@ -8,7 +8,11 @@ from tumor_mri import dataset, pages
 
 
 def main():
-    if dataset.find() is None:
+    try:
+        found = dataset.find()
+    except dataset.DatasetError as error:
+        sys.exit(f"error: {error}")
+    if found is None:
         print("SKIPPED the train lane: needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder")
         return 0
     os.environ["TUMOR_MRI_RETRAIN"] = "smoke"

@@ -5,7 +5,10 @@ import sys
 import warnings
 from pathlib import Path
 
-from tumor_mri import audit, benchmark, dataset, evaluation, pages, records, study
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before the imports, which would fail in other words
+    sys.exit("error: this needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d" % sys.version_info[:2])  # noqa: UP031
+
+from tumor_mri import audit, benchmark, dataset, evaluation, pages, records, study  # noqa: E402
 
 
 def main(arguments=None) -> int:
@@ -20,14 +23,23 @@ def main(arguments=None) -> int:
         records.RecordError,
         evaluation.EvaluationError,
         study.StudyError,
+        ImportError,
+        OSError,
         ValueError,
         FloatingPointError,
     ) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; what is recorded stays, and the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _sentence(error):
+    """The text of an error on one line; a system's own, such as a full disk, as file and reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _parser():
@@ -86,7 +98,8 @@ def _verify(options):
     for problem in problems:
         print(problem)
     print(f"{len(manifest):,} images expected, {len(problems)} problems found")
-    return 1 if problems else 0
+    if problems:
+        raise dataset.DatasetError(f"{len(problems)} files in {folder} differ from the manifest, the first is {problems[0]}")
 
 
 def _decode(options):

@@ -1,12 +1,18 @@
 """The images: find them, download them, check them, decode them once."""
 
+import base64
+import concurrent.futures
+import gzip
 import hashlib
 import os
 import shutil
 import socket
 import tarfile
 import tempfile
+import threading
+import time
 import urllib.request
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +26,11 @@ DATA = ROOT / "data"
 FOLDER_NAME = "brain-tumor-classification-mri"
 KAGGLE_MOUNT = Path("/kaggle/input")
 KAGGLE_HANDLE = "sartajbhuvaji/brain-tumor-classification-mri"
+KAGGLE_SERVER = ("www.kaggle.com", 443)
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
 ARCHIVE_URL = "https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz"
-LARGEST_UNPACKED = 400_000_000  # bytes; the dataset has 93 million, and an archive of it no reason to hold much more
-TIMEOUT = 6  # seconds for a connection, and without a byte, so that all attempts give up within 20 seconds
+LARGEST_UNPACKED = 400_000_000  # bytes; the dataset has 93 million, and an archive of it no reason to be or hold much more
+SILENCE = 6  # seconds without a byte before a step is given up; there are three steps, so that all give up within 20 seconds
 
 SPLITS = ("Training", "Testing")
 CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
@@ -123,28 +130,31 @@ def verify(folder, manifest: pd.DataFrame) -> list:
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}: run `python -m tumor_mri download`")
     expected = manifest.set_index("path")
-    found = _list_files(folder)
+    sizes = {path: _size(folder / path) for path in _list_files(folder)}
+    known = set(
+        expected["bytes"]
+    )  # a file of another size cannot be an image of the manifest: it may be enormous, and is not read
     with ThreadPoolExecutor() as pool:
-        hashes = dict(zip(found, pool.map(lambda path: _sha256(folder / path), found), strict=True))
+        read = pool.map(lambda path: _sha256(folder / path) if sizes[path] in known else "", sizes)
+        hashes = dict(zip(sizes, read, strict=True))
     missing = {}  # byte-identical images share a SHA-256: several paths a hash
-    for path in expected.index.difference(found):
+    for path in expected.index.difference(list(sizes)):
         missing.setdefault(expected.at[path, "sha256"], []).append(path)
     problems, renamed = [], set()
-    for path in sorted(set(found) - set(expected.index)):
+    for path in sorted(set(sizes) - set(expected.index)):
         was = missing.get(hashes[path])
         if was:
             renamed.add(was[0])
             problems.append(Problem(path, "renamed", f"was {was.pop(0)}"))
         else:
-            problems.append(Problem(path, "extra", ""))
+            problems.append(Problem(path, "extra", "an empty folder" if (folder / path).is_dir() else ""))
     for path, row in expected.iterrows():
         if path not in hashes:
             if path not in renamed:
                 problems.append(Problem(path, "missing", ""))
         elif hashes[path] != row["sha256"]:
-            size = (folder / path).stat().st_size
-            kind = "truncated" if size < row["bytes"] else "altered"
-            problems.append(Problem(path, kind, f"{size:,} bytes, expected {row['bytes']:,}"))
+            kind = "truncated" if sizes[path] < row["bytes"] else "altered"
+            problems.append(Problem(path, kind, f"{sizes[path]:,} bytes, expected {row['bytes']:,}"))
     return problems
 
 
@@ -163,16 +173,23 @@ def check(folder, manifest: pd.DataFrame) -> None:
 def _list_files(folder):
     """Paths of all files in the two splits, hidden ones too, and of empty folders: either would change the report's split."""
     inside = [path for split in SPLITS for path in (folder / split).rglob("*")]
-    kept = [path for path in inside if path.is_file() or not any(path.iterdir())]
+    kept = [path for path in inside if not path.is_dir() or not any(path.iterdir())]
     return sorted(path.relative_to(folder).as_posix() for path in kept)
 
 
+def _size(path):
+    """Bytes of a plain file; 0 for anything else, such as an empty folder or a link to nothing."""
+    return path.stat().st_size if path.is_file() else 0
+
+
 def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "an empty folder"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def download(target=None, manifest=None, progress=True) -> Path:
     """Download the dataset, check every file, and move it into place: the whole of it, or nothing.
+
+    Where nothing arrives, all attempts together give up within 20 seconds; a slow download that keeps moving may take its time.
 
     Args:
         target: folder to make; None for ``data/brain-tumor-classification-mri``.
@@ -187,10 +204,9 @@ def download(target=None, manifest=None, progress=True) -> Path:
     if target.exists():
         check(target, manifest)
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
     failures = []
     for name, fetch in (("Kaggle", _fetch_from_kaggle), ("the author's git copy", _fetch_archive)):
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as scratch:
+        with _scratch_beside(target) as scratch:
             try:
                 fetch(Path(scratch), progress)
                 found = _search(Path(scratch), depth=3)
@@ -207,21 +223,94 @@ def download(target=None, manifest=None, progress=True) -> Path:
     )
 
 
+def _scratch_beside(target):
+    """A temporary folder on the disk of `target`, so that what is whole is moved, not copied.
+
+    Raises:
+        DatasetError: where none can be made.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise DatasetError(
+            f"the dataset cannot be written into {target.parent}: {error.strerror or error}. Make room for 200 MB there, or set "
+            "TUMOR_MRI_DATA to the folder of a dataset that is elsewhere"
+        ) from error
+
+
 def _reason(error):
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """An error in one line of at most 200 characters, without credentials."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return (
+            f"it refuses the credentials or wants some (HTTP {status}): renew or remove ~/.kaggle, KAGGLE_KEY, KAGGLE_API_TOKEN"
+        )
+    text = " ".join(str(error).split()) or type(error).__name__
+    for secret in _secrets():
+        text = text.replace(secret, "…")
+    return text[:200]
+
+
+def _secrets() -> list:
+    """What must not be shown of the user's credentials: keys and tokens, whole, by line, and as sent; longest first."""
+    try:
+        from kagglehub.config import get_kaggle_credentials
+
+        found = get_kaggle_credentials()
+    except Exception:  # no kagglehub, or credentials that cannot be read: then nobody else has read them either
+        return []
+    if found is None:
+        return []
+    parts = {part for text in (found.key, found.api_key) if text for part in (text, *text.split())}
+    if found.key:
+        parts.add(base64.b64encode(f"{found.username}:{found.key}".encode()).decode())
+    return sorted(parts, key=len, reverse=True)
+
+
+def _unless_silent(work, *folders):
+    """Do `work` in a thread, and give it up where neither it ends nor anything in `folders` grows for `SILENCE` seconds.
+
+    Sockets have timeouts of their own, but not all that libraries open, nor the look-up of names, nor a server that sends a
+    byte now and then. A thread that is given up ends with the process.
+
+    Raises:
+        DatasetError: where it is given up; else whatever `work` raises.
+    """
+    outcome = concurrent.futures.Future()
+
+    def do():
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    seen, since = None, time.monotonic()
+    while not concurrent.futures.wait([outcome], timeout=SILENCE / 20).done:
+        arrived = sum(_size(path) for folder in folders for path in Path(folder).rglob("*"))
+        if arrived != seen:
+            seen, since = arrived, time.monotonic()
+        elif time.monotonic() - since > SILENCE:
+            raise DatasetError(f"nothing arrived for {SILENCE} seconds")
+    return outcome.result()
 
 
 def _fetch_from_kaggle(scratch, progress):
     """With kagglehub, which shows its own bar; anonymous unless there are credentials."""
     # kagglehub retries for minutes where there is no network, so that a connection is tried first
-    socket.create_connection(("www.kaggle.com", 443), timeout=TIMEOUT).close()
+    _unless_silent(lambda: socket.create_connection(KAGGLE_SERVER, timeout=SILENCE).close())
     import kagglehub
+    import kagglehub.clients
 
-    os.environ.setdefault("KAGGLEHUB_CACHE", str(scratch / "kagglehub"))
+    kagglehub.clients.CHUNK_SIZE = 1 << 14  # bytes written at a time: a slow download is seen to move
+    cache = Path(os.environ.setdefault("KAGGLEHUB_CACHE", str(scratch / "kagglehub")))
     try:
-        cached = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
+        cached = _unless_silent(
+            lambda: Path(kagglehub.dataset_download(KAGGLE_HANDLE)), scratch, cache / "datasets" / KAGGLE_HANDLE
+        )
     finally:
-        if os.environ.get("KAGGLEHUB_CACHE") == str(scratch / "kagglehub"):
+        if cache.is_relative_to(scratch):
             del os.environ["KAGGLEHUB_CACHE"]
     if not cached.is_relative_to(scratch):
         shutil.copytree(cached, scratch / "copy")
@@ -230,16 +319,28 @@ def _fetch_from_kaggle(scratch, progress):
 def _fetch_archive(scratch, progress):
     """The author's git copy at a pinned commit, as a .tar.gz, unpacked into `scratch`."""
     archive = scratch / "archive.tar.gz"
-    with urllib.request.urlopen(ARCHIVE_URL, timeout=TIMEOUT) as response, archive.open("wb") as file:
-        size = int(response.headers.get("Content-Length") or 0) or None
-        with tqdm(total=size, unit="B", unit_scale=True, desc="download", disable=not progress) as bar:
-            while block := response.read(1 << 18):
-                file.write(block)
-                bar.update(len(block))
-    if size and archive.stat().st_size != size:
-        raise DatasetError(f"the download stopped at {archive.stat().st_size:,} of {size:,} bytes")
+    _unless_silent(lambda: _receive(archive, progress), scratch)
     _unpack(archive, scratch / "unpacked")
     archive.unlink()
+
+
+def _receive(archive, progress):
+    """Write what `ARCHIVE_URL` sends into a file, as it comes.
+
+    Raises:
+        DatasetError: where it is cut off, or larger than any archive of the dataset.
+    """
+    with urllib.request.urlopen(ARCHIVE_URL, timeout=SILENCE) as response, archive.open("wb", buffering=0) as file:
+        size = int(response.headers.get("Content-Length") or 0) or None
+        arrived = 0
+        with tqdm(total=size, unit="B", unit_scale=True, desc="download", disable=not progress) as bar:
+            while block := response.read1(1 << 18):
+                arrived += file.write(block)
+                bar.update(len(block))
+                if arrived > LARGEST_UNPACKED:
+                    raise DatasetError(f"the download is larger than {LARGEST_UNPACKED:,} bytes")
+    if size and arrived != size:
+        raise DatasetError(f"the download stopped at {arrived:,} of {size:,} bytes")
 
 
 def _unpack(archive, folder):
@@ -259,7 +360,7 @@ def _unpack(archive, folder):
                 if total > LARGEST_UNPACKED:
                     raise DatasetError(f"the archive unpacks to more than {LARGEST_UNPACKED:,} bytes")
                 packed.extract(member, folder, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DatasetError(f"what came is no whole archive: {error}") from error
 
 
@@ -283,10 +384,27 @@ def load_images(manifest: pd.DataFrame | None = None, folder=None) -> np.ndarray
     except (OSError, ValueError, EOFError):
         pass  # absent or damaged: made anew
     images = decode(locate() if folder is None else Path(folder), manifest)
-    with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".npy", delete=False) as file:
-        np.save(file, images)
-    os.replace(file.name, cached)
+    _keep(images, cached)
     return images
+
+
+def _keep(images, cached):
+    """Write decoded images into the cache, whole or not at all.
+
+    Raises:
+        DatasetError: where there is no room.
+    """
+    temporary = cached.with_name(f".{os.getpid()}-{cached.name}")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, images)
+        os.replace(temporary, cached)
+    except OSError as error:
+        raise DatasetError(
+            f"the decoded images cannot be kept in {cached.parent}: {error.strerror or error}. Make room for 75 MB there"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _cache_folder():
@@ -308,12 +426,10 @@ def decode(folder, manifest: pd.DataFrame) -> np.ndarray:
         uint8, (rows, 150, 150): Keras' float pixels, rounded.
 
     Raises:
-        DatasetError: where the files are not the manifest's, by name and size.
+        DatasetError: where the files are not the manifest's: a decoder may fail on them in any way, or not at all.
     """
     folder = Path(folder)
-    sizes = {path: (folder / path).stat().st_size for path in _list_files(folder)}
-    if sizes != dict(zip(manifest["path"], manifest["bytes"], strict=True)):
-        raise DatasetError(f"the files in {folder} are not those of the manifest: run `python -m tumor_mri verify`")
+    check(folder, manifest)
     from tumor_mri.quiet import keras
 
     images = np.empty((len(manifest), *IMAGE_SIZE), dtype=np.uint8)

@@ -23,8 +23,7 @@ def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4):
     """
     from tumor_mri.quiet import keras  # here, so that reading recorded runs needs no TensorFlow
 
-    if len(widths) != 4 or any(int(width) != width or width < 1 for width in widths):
-        raise ValueError(f"widths are four integers of at least 1 (three convolutions, one dense layer), got {widths!r}")
+    check_widths(widths)
     first, second, third, dense = widths
     return keras.Sequential(
         [
@@ -46,6 +45,16 @@ def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4):
         ],
         name="cnn_" + "_".join(str(width) for width in widths),
     )
+
+
+def check_widths(widths) -> None:
+    """Make sure that widths are four integers of at least 1.
+
+    Raises:
+        ValueError: where they are not.
+    """
+    if len(widths) != 4 or any(int(width) != width or width < 1 for width in widths):
+        raise ValueError(f"widths are four integers of at least 1 (three convolutions, one dense layer), got {widths!r}")
 
 
 def label(widths) -> str:

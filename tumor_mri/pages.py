@@ -31,14 +31,13 @@ def execute(path):
     """A notebook, run from top to bottom in its own folder by this Python: an ``nbformat`` notebook with outputs.
 
     Raises:
-        PageError: where a cell fails.
+        PageError: where it is no notebook, a cell fails or takes too long, or its kernel dies.
     """
-    import nbformat
     from jupyter_core.utils import run_sync
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    notebook = nbformat.read(path, as_version=4)
+    notebook = _read(path)
     # the kernel must be this Python, whatever kernels the user has installed
     manager = _kernel_manager()
     client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, resources={"metadata": {"path": str(path.parent)}})
@@ -46,11 +45,31 @@ def execute(path):
         client.execute()
     except CellExecutionError as error:
         raise PageError(f"{path.name} did not run to its end: {error.ename}: {error.evalue}") from error
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise PageError(f"{path.name} did not run to its end: {type(error).__name__}: {' '.join(str(error).split())}") from error
     finally:
         run_sync(manager.shutdown_kernel)(now=True)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, new at each run
     notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def _read(path):
+    """The notebook in a file, which is a notebook by its own format's rules.
+
+    Raises:
+        PageError: where it is none.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except OSError:
+        raise
+    except Exception as error:  # nbformat fails in many ways on what is no notebook
+        raise PageError(f"{path} is no notebook: {' '.join(str(error).split())[:200]}") from error
     return notebook
 
 
@@ -69,10 +88,20 @@ def refresh(paths=None) -> None:
 
     for path in tqdm(paths or notebook_paths(), desc="notebooks", unit="notebook"):
         notebook = execute(path)
-        nbformat.write(notebook, path)
+        _write_whole(path, nbformat.writes(notebook) + "\n")
         for picture in _story_pictures(notebook):
             STORY.parent.mkdir(exist_ok=True)
             STORY.write_bytes(picture)
+
+
+def _write_whole(path, text):
+    """Write a text, or leave the file as it was: a full disk must not cost a notebook."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _story_pictures(notebook):

@@ -39,8 +39,7 @@ def training_only(manifest: pd.DataFrame) -> Split:
 
 def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
     """One of five folds of ``Training`` that keep each known patient, and each set of near-copies, on one side."""
-    if not 0 <= fold < GROUPED_FOLDS:
-        raise ValueError(f"fold {fold} does not exist: the grouped protocol has folds 0 to {GROUPED_FOLDS - 1}")
+    check("grouped", fold)
     rows = np.flatnonzero((manifest["split"] == "Training").to_numpy())
     training = manifest.iloc[rows]
     splitter = StratifiedGroupKFold(GROUPED_FOLDS, shuffle=True, random_state=SPLIT_SEED)
@@ -62,6 +61,21 @@ def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
 PROTOCOLS = ("testing_folder", "training_only", "grouped")
 
 
+def check(protocol: str, fold: int = 0) -> None:
+    """Make sure that there is such a protocol, and that it has such a fold.
+
+    Raises:
+        ValueError: naming those there are.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+    folds = GROUPED_FOLDS if protocol == "grouped" else 1
+    if not 0 <= fold < folds:
+        raise ValueError(
+            f"fold {fold} does not exist: {protocol} has {'only fold 0' if folds == 1 else f'folds 0 to {folds - 1}'}"
+        )
+
+
 def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
     """The rows that train and the rows that validate under a protocol.
 
@@ -73,10 +87,7 @@ def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
     Raises:
         ValueError: for an unknown protocol, or a fold that the protocol does not have.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+    check(protocol, fold)
     if protocol == "grouped":
         return grouped(manifest, fold)
-    if fold != 0:
-        raise ValueError(f"fold {fold} does not exist: {protocol} has only fold 0")
     return testing_folder(manifest) if protocol == "testing_folder" else training_only(manifest)

@@ -2,10 +2,16 @@
 
 They are written before any log level applies, straight to the file descriptor, so that only closing it keeps them out of
 notebooks: ``from tumor_mri.quiet import keras``.
+
+Raises an ImportError of one sentence where the installed Keras or TensorFlow is none that this project is tested with.
 """
 
 import contextlib
 import os
+import re
+import sys
+
+SUPPORTED = {"tensorflow": ("2.19", "2.22"), "keras": ("3.10", "4")}  # from, to below; as in requirements.txt
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # a notebook and the worker that trains for it share a GPU: neither may take all of its memory at the start
@@ -26,7 +32,27 @@ def _without_stderr():
         os.close(nowhere)
 
 
-with _without_stderr():
-    import keras
+def _check(package, found):
+    """Raises ImportError where a version is outside `SUPPORTED`."""
+    lowest, below = SUPPORTED[package]
+    if not _number(lowest) <= _number(found) < _number(below):
+        raise ImportError(f"this needs {package} from {lowest} to below {below}, found {found}: install one, or run `make venv`")
+
+
+def _number(version):
+    """Major and minor version, to be compared."""
+    major, minor = (re.findall(r"\d+", version) + ["0"])[:2]
+    return int(major), int(minor)
+
+
+try:
+    with _without_stderr():
+        import keras
+except ImportError as error:
+    raise ImportError(f"Keras and TensorFlow cannot be imported ({error}): run `make venv`, and use its Python") from error
+
+_check("keras", keras.__version__)
+if keras.backend.backend() == "tensorflow":
+    _check("tensorflow", sys.modules["tensorflow"].__version__)
 
 __all__ = ["keras"]

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tempfile
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tumor_mri.training import Run, RunConfig
 
 FORMAT = 1
 LARGEST = 200_000  # bytes, about the size of a record
+LARGEST_UNPACKED = 50_000_000  # bytes; a record holds some 400,000, so that anything larger is none
 ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
 PATHS = ("train_paths", "val_paths", "test_paths")
 
@@ -63,14 +65,17 @@ def load(path) -> Run:
     """Read one record.
 
     Raises:
-        RecordError: where the file is missing, damaged, no record, or of a later format.
+        RecordError: where the file is missing, damaged, no record, of a later format, or the record of another run.
     """
     path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"there is no record {path.name} to read in {path.parent}: {error.strerror}") from None
-    return decode(content, path)
+    run = decode(content, path)
+    if run.config.key != path.stem:
+        raise RecordError(f"{path} is the record of another run, {run.config.key}: give it that name again, or delete it")
+    return run
 
 
 def decode(content: bytes, source) -> Run:
@@ -84,6 +89,8 @@ def decode(content: bytes, source) -> Run:
         RecordError: where they are damaged, no record, or of a later format.
     """
     try:
+        if sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(content)).infolist()) > LARGEST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {LARGEST_UNPACKED:,} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = json.loads(arrays.pop("about").tobytes())
@@ -96,15 +103,12 @@ def decode(content: bytes, source) -> Run:
     digest = about.pop("digest", None)
     if set(arrays) != set(ARRAYS + PATHS) or digest != _digest(about, arrays):
         raise RecordError(f"{source} is damaged: its content does not match its digest. Delete it and train the run again")
-    lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
-    return Run(
-        config=RunConfig(**about["config"]),
-        history=about["history"],
-        environment=about["environment"],
-        seconds=about["seconds"],
-        **lists,
-        **arrays,
-    )
+    try:
+        lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
+        settings = {name: about[name] for name in ("history", "environment", "seconds")}
+        return Run(config=RunConfig(**about["config"]), **settings, **lists, **arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{source} describes a run that this version does not know: {error}. Update the project") from error
 
 
 def check_writable(folder) -> None:

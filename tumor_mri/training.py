@@ -45,12 +45,16 @@ class RunConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
+        protocols.check(self.protocol, self.fold)
+        network.check_widths(self.widths)
         if self.seed < 0:
             raise ValueError(f"a seed is 0 or more, got {self.seed}")
         if self.precision not in ("mixed_bfloat16", "float32"):
             raise ValueError(f"precision is 'mixed_bfloat16' or 'float32', got {self.precision!r}")
         if min(self.epochs, self.patience, self.batch_size) < 1:
             raise ValueError("epochs, patience and batch_size are at least 1")
+        if self.train_images is not None and self.train_images < 1:
+            raise ValueError(f"train_images is at least 1, or None for all, got {self.train_images}")
 
     @property
     def key(self) -> str:

@@ -1,0 +1,569 @@
+"""Bad input from the command line: each ends with status 1 or 2 and one sentence, and nothing is lost, left or overwritten.
+
+A case is a line of `CASES`: a name, what is done to the world, the command, the exit status, words that the sentence holds.
+The world is a small dataset in a temporary folder, an empty folder of records, and a local server that plays the sources.
+"""
+
+import ast
+import errno
+import hashlib
+import io
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tumor_mri import __main__ as cli
+from tumor_mri import dataset, pages, phantoms, records, study, training
+
+SECRET = "KGAT_secret-of-the-tests"
+ENDLESS = 10**9  # a promise that is never kept
+GLIOMA = "Training/glioma_tumor"
+FIRST = f"{GLIOMA}/0.jpg"
+CONFIG = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=1)
+
+
+class World:
+    """What a command finds: `images`, a good dataset; `records`, an empty folder; `answer`, what the server says."""
+
+    def __init__(self, root, patch):
+        self.root, self.patch = root, patch
+        self.images, self.records, self.data = root / "images", root / "data" / "results", root / "data"
+        self.answer = {"status": 200, "body": b"", "promise": None, "stall": 0, "drip": 0, "headers": {}}
+        for folder in (self.records, root / "tmp", root / "local", self.data / "cache", root / "home"):
+            folder.mkdir(parents=True)
+        draw_dataset(self.images).to_csv(self.data / "manifest.csv", index=False)
+
+    def serve(self, **answer):
+        """Let the server give this answer to `download`, where no dataset is on this machine."""
+        self.patch.delenv("TUMOR_MRI_DATA")
+        self.answer.update(answer)
+
+    def write(self, path, content):
+        """Write a file of the dataset."""
+        (self.images / path).write_bytes(content)
+
+    def rename(self, path, name):
+        (self.images / path).rename((self.images / path).with_name(name))
+
+    def empty(self, folder):
+        for path in (self.images / folder).iterdir():
+            path.unlink()
+
+    def remove(self, folder):
+        self.empty(folder)
+        (self.images / folder).rmdir()
+
+    def record(self, content, config=CONFIG):
+        """Put bytes where the record of a run would be."""
+        (self.records / f"{config.key}.npz").write_bytes(content)
+
+    def fail(self, module, name, number, only=""):
+        """Let a function of a module fail as the system would, on paths that hold `only`."""
+        whole = getattr(module, name)
+
+        def failing(*arguments, **settings):
+            if only in str(arguments[:1]):
+                raise OSError(number, os.strerror(number))
+            return whole(*arguments, **settings)
+
+        self.patch.setattr(module, name, failing)
+
+    def seen(self):
+        """Every path, and the content of every file."""
+        return {path: digest(path) for path in sorted(self.root.rglob("*"))}
+
+
+def digest(path):
+    if path.is_dir():
+        return "folder"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and path.stat().st_size < 10**7 else "other"
+
+
+def draw_dataset(folder):
+    """Two drawn scans a class and split, and their manifest."""
+    rows = []
+    for split in dataset.SPLITS:
+        for class_name in dataset.CLASSES:
+            (folder / split / class_name).mkdir(parents=True)
+            for number in range(2):
+                path = f"{split}/{class_name}/{number}.jpg"
+                scan = phantoms.draw(class_name, 10 * (split == "Testing") + number)
+                Image.fromarray(scan).convert("RGB").save(folder / path)
+                content = (folder / path).read_bytes()
+                rows.append((path, split, class_name, hashlib.sha256(content).hexdigest(), len(content), len(rows)))
+    manifest = pd.DataFrame(rows, columns=["path", "split", "class", "sha256", "bytes", "group"])
+    return manifest.assign(cheng_slice=None, patient=None, cheng_label=None)
+
+
+def archive(world, *members):
+    """The dataset as a .tar.gz as git hosts make them, with members added."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as packed:
+        packed.add(world.images, arcname="repository-3ea9f4e")
+        for member in members:
+            packed.addfile(member, io.BytesIO(b"x" * member.size))
+    return buffer.getvalue()
+
+
+def member(name, **settings):
+    made = tarfile.TarInfo(name)
+    for key, value in settings.items():
+        setattr(made, key, value)
+    return made
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    root = tmp_path / "world"
+    root.mkdir()
+    world = World(root, monkeypatch)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            answer = world.answer
+            self.send_response(answer["status"] if self.path != "/moved" else 200)
+            self.send_header("Content-Length", str(answer["promise"] or len(answer["body"])))
+            for name, value in answer["headers"].items():
+                self.send_header(name, value.replace("CREDENTIALS", self.headers.get("Authorization", "")))
+            self.end_headers()
+            time.sleep(answer["stall"])
+            step = 4096 if answer["drip"] else max(len(answer["body"]), 1)
+            for start in range(0, len(answer["body"]), step):
+                self.wfile.write(answer["body"][start : start + step].replace(b"CREDENTIALS", self._credentials()))
+                time.sleep(answer["drip"])
+
+        do_POST = do_GET  # noqa: N815
+
+        def _credentials(self):
+            return self.headers.get("Authorization", "").encode()
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *args: None  # a client that went away
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    world.address = f"http://127.0.0.1:{server.server_port}"
+
+    def no_kaggle(scratch, progress):
+        raise OSError("no Kaggle here")
+
+    for name, value in {
+        "ROOT": root,
+        "DATA": world.data,
+        "KAGGLE_MOUNT": root / "mount",
+        "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
+        "SILENCE": 0.5,
+        "_cache_folder": lambda: world.data / "cache",
+        "tqdm": partial(dataset.tqdm, disable=True),
+        "_fetch_from_kaggle": no_kaggle,
+    }.items():
+        if name == "_fetch_from_kaggle":
+            world.fetch_from_kaggle = dataset._fetch_from_kaggle
+        monkeypatch.setattr(dataset, name, value)
+    monkeypatch.setattr(study, "RECORDED", world.records)
+    monkeypatch.setattr(study, "LOCAL", root / "local")
+    monkeypatch.setattr(study, "STUDIES", {"tiny": [CONFIG]})
+    monkeypatch.setattr(study, "PATIENCE", 1)
+    monkeypatch.setattr(study.tempfile, "tempdir", str(root / "tmp"))
+    monkeypatch.setenv("TUMOR_MRI_DATA", str(world.images))
+    monkeypatch.setenv("HOME", str(root / "home"))
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLEHUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(root / "home"))
+    yield world
+    server.shutdown()
+    server.server_close()
+
+
+def use_kaggle(world, **environment):
+    """Let kagglehub itself ask the local server, with credentials; the author's git copy is not there."""
+    import kagglesdk.kaggle_env as kaggle_env
+
+    world.serve(**environment.pop("answer", {}))
+    world.patch.setattr(dataset, "_fetch_from_kaggle", world.fetch_from_kaggle)
+    world.patch.setattr(dataset, "KAGGLE_SERVER", ("127.0.0.1", int(world.address.rsplit(":")[-1])))
+    world.patch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, world.address)
+    world.patch.setattr(dataset, "ARCHIVE_URL", "http://127.0.0.1:9/")
+    for name, value in environment.items():
+        world.patch.setenv(name, value)
+
+
+def refusal(status, text="CREDENTIALS is not valid"):
+    """What Kaggle's server says to wrong credentials; at its worst, with the credentials."""
+    body = json.dumps({"code": status, "message": text}).encode()
+    return {"status": status, "body": body, "promise": len(body) + 200, "headers": {"Content-Type": "application/json"}}
+
+
+def kaggle_json(world, text):
+    (world.root / "home" / "kaggle.json").write_text(text)
+    use_kaggle(world)
+
+
+def run_of_nothing(config=CONFIG):
+    """A whole run, of no image."""
+    nothing, classes = np.zeros((1, 4), dtype=np.float32), np.zeros((1, 1), dtype=np.uint8)
+    return training.Run(config, {"val_accuracy": [0.5]}, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
+
+
+def altered_record(change):
+    """The bytes of a record whose text was changed, and its digest made to fit: whole, but not of this version."""
+    with np.load(io.BytesIO(records.encode(run_of_nothing()))) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    about = json.loads(arrays.pop("about").tobytes())
+    del about["digest"]
+    change(about)
+    about["digest"] = records._digest(about, arrays)
+    return packed(about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
+
+
+def packed(**arrays):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def enormous(world, path):
+    """A picture of 40,000 by 40,000 pixels in a few hundred kilobytes."""
+    Image.new("1", (40_000, 40_000)).save(world.images / path, "PNG")
+
+
+def sparse(world, path, size=10**12):
+    """A file that is a terabyte long and holds nothing."""
+    with (world.images / path).open("wb") as file:
+        file.truncate(size)
+
+
+def everything(world, make):
+    """Do something to every image."""
+    for path in world.images.rglob("*.jpg"):
+        make(world, path.relative_to(world.images))
+
+
+def version(world, package, number):
+    """Let Keras or TensorFlow be of another version."""
+    module = __import__(package)
+    world.patch.setattr(module, "__version__", number)
+    world.patch.delitem(sys.modules, "tumor_mri.quiet", raising=False)
+
+
+def python(number):
+    return f"import runpy, sys; sys.version_info = {number}; runpy.run_module('tumor_mri', run_name='__main__')"
+
+
+def cut(world):
+    return archive(world)[:-200]
+
+
+def whole():
+    return records.encode(run_of_nothing())
+
+
+CHECKED = ("download", "verify", "decode", "audit")  # the commands that look at the dataset
+TRAIN = "train --study tiny --record"
+
+CASES = [
+    # archives
+    ("cut archive", lambda w: w.serve(body=cut(w)), "download", 1, "no whole archive"),
+    ("bits flipped", lambda w: w.serve(body=archive(w)[:500] + b"\xff" * 99 + archive(w)[599:]), "download", 1, "archive|altered"),
+    ("leaves its folder", lambda w: w.serve(body=archive(w, member("../evil", size=4))), "download", 1, "would leave"),
+    ("leaves it deeper", lambda w: w.serve(body=archive(w, member("a/../../evil", size=4))), "download", 1, "would leave"),
+    ("absolute path", lambda w: w.serve(body=archive(w, member("/tmp/evil", size=4))), "download", 1, "would leave"),
+    ("soft link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.SYMTYPE, linkname="/etc"))), "download", 1, "is a link"),
+    ("hard link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.LNKTYPE, linkname="y"))), "download", 1, "is a link"),
+    ("device", lambda w: w.serve(body=archive(w, member("x", type=tarfile.CHRTYPE))), "download", 1, "is a link or"),
+    ("unpacks too large", lambda w: w.serve(body=archive(w, member("x", size=401 * 10**6))), "download", 1, "unpacks to more"),
+    ("extra member", lambda w: w.serve(body=archive(w, member("repository-3ea9f4e/Testing/.x", size=4))), "download", 1, "extra"),
+    ("wrong checksum", lambda w: (w.write(FIRST, b"other"), w.serve(body=archive(w))), "download", 1, "truncated"),
+    ("nothing in it", lambda w: (w.remove("Testing/no_tumor"), w.serve(body=archive(w))), "download", 1, "missing"),
+    # download
+    ("no network", lambda w: (w.serve(), w.patch.setattr(dataset, "ARCHIVE_URL", "http://127.0.0.1:9/")), "download", 1, "refused"),
+    ("no such host", lambda w: (w.serve(), w.patch.setattr(dataset, "ARCHIVE_URL", "http://a.invalid/")), "download", 1, "by hand"),
+    ("server stalls", lambda w: w.serve(body=b"late", stall=3), "download", 1, "timed out|nothing arrived"),
+    ("server cuts off", lambda w: w.serve(body=archive(w), promise=10**6), "download", 1, "stopped at|IncompleteRead"),
+    ("larger than any", lambda w: (w.serve(body=archive(w)), w.patch.setattr(dataset, "LARGEST_UNPACKED", 99)), "download", 1, "larger"),
+    ("endless redirect", lambda w: w.serve(status=302, headers={"Location": w.address}), "download", 1, "302"),
+    ("redirect to a file", lambda w: w.serve(status=302, headers={"Location": "file:///etc/passwd"}), "download", 1, "not allowed"),
+    *((str(code), lambda w, code=code: w.serve(status=code), "download", 1, str(code)) for code in (401, 403, 404, 429, 500, 503)),
+    ("web page", lambda w: w.serve(body=b"<html>Sign in</html>"), "download", 1, "no whole archive"),
+    ("nothing", lambda w: w.serve(), "download", 1, "no whole archive"),
+    # credentials
+    ("wrong key", lambda w: use_kaggle(w, KAGGLE_USERNAME="me", KAGGLE_KEY=SECRET, answer=refusal(401)), "download", 1, "HTTP 401"),
+    ("expired token", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=SECRET, answer=refusal(403)), "download", 1, "renew or remove"),
+    ("told back", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=SECRET, answer=refusal(400)), "download", 1, "Tried Kaggle"),
+    ("key told back", lambda w: use_kaggle(w, KAGGLE_USERNAME="me", KAGGLE_KEY=SECRET, answer=refusal(500)), "download", 1, "Kaggle"),
+    ("token of two lines", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=f"{SECRET}\nmore"), "download", 1, "Tried Kaggle"),
+    ("empty credentials", lambda w: use_kaggle(w, KAGGLE_USERNAME="", KAGGLE_KEY="", answer=refusal(401)), "download", 1, "401"),
+    ("empty kaggle.json", lambda w: kaggle_json(w, ""), "download", 1, "Invalid Kaggle credentials file"),
+    ("kaggle.json without key", lambda w: kaggle_json(w, '{"username": "me"}'), "download", 1, "missing 'key'"),
+    # the dataset's folder
+    ("no class folder", lambda w: w.remove(GLIOMA), CHECKED, 1, f"missing: {FIRST}"),
+    ("misspelt class folder", lambda w: w.rename(GLIOMA, "glioma_tumour"), CHECKED, 1, "renamed.*was Training/glioma_tumor"),
+    ("empty class folder", lambda w: w.empty(GLIOMA), CHECKED, 1, f"{GLIOMA} .an empty folder"),
+    ("fifth class", lambda w: (w.images / "Training/fifth").mkdir(), CHECKED, 1, "an empty folder"),
+    ("no Testing", lambda w: w.rename("Testing", "Test"), CHECKED, 1, "no folder there holds"),
+    ("extra file", lambda w: w.write(f"{GLIOMA}/more.jpg", b"more"), CHECKED, 1, "extra.*more.jpg"),
+    ("hidden file", lambda w: w.write("Training/.DS_Store", b""), CHECKED, 1, "extra.*DS_Store"),
+    ("renamed file", lambda w: w.rename(FIRST, "z.jpg"), CHECKED, 1, "renamed.*z.jpg"),
+    ("truncated file", lambda w: w.write(FIRST, (w.images / FIRST).read_bytes()[:-9]), CHECKED, 1, f"truncated: {FIRST}"),
+    ("empty file", lambda w: w.write(FIRST, b""), CHECKED, 1, f"truncated: {FIRST}"),
+    ("no image, same size", lambda w: w.write(FIRST, bytes((w.images / FIRST).stat().st_size)), CHECKED, 1, f"altered: {FIRST}"),
+    ("enormous picture", lambda w: enormous(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
+    ("enormous file", lambda w: sparse(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
+    ("enormous extra file", lambda w: sparse(w, f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
+    ("link to nothing", lambda w: (w.images / f"{GLIOMA}/more.jpg").symlink_to("nothing"), CHECKED, 1, "extra.*more.jpg"),
+    ("a pipe", lambda w: os.mkfifo(w.images / f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
+    ("TUMOR_MRI_DATA absent", lambda w: w.patch.setenv("TUMOR_MRI_DATA", "/absent"), CHECKED, 1, "TUMOR_MRI_DATA is /absent"),
+    ("TUMOR_MRI_DATA a file", lambda w: w.patch.setenv("TUMOR_MRI_DATA", __file__), CHECKED, 1, "TUMOR_MRI_DATA is"),
+    ("TUMOR_MRI_DATA too long", lambda w: w.patch.setenv("TUMOR_MRI_DATA", "x" * 5000), CHECKED, 1, "too long"),
+    ("no such folder", lambda w: None, ("verify /absent", "audit /absent"), 1, "there is no folder /absent"),
+    ("other folder", lambda w: None, ("verify {root}/home", "audit {root}/home"), 1, "missing: |no image"),
+    ("all cut", lambda w: everything(w, lambda w, path: w.write(path, b"\xff\xd8")), "audit {root}/images", 1, "can be read"),
+    ("all enormous", lambda w: everything(w, enormous), "audit {root}/images", 1, "decompression bomb"),
+    # disk and folders
+    ("disk full, images", lambda w: w.fail(np, "save", errno.ENOSPC), "decode", 1, "No space left.*Make room"),
+    ("disk full, archive", lambda w: (w.serve(body=archive(w)), w.fail(Path, "open", errno.ENOSPC, "archive")), "download", 1, "No space"),
+    (
+        "disk full, unpacking",
+        lambda w: (w.serve(body=archive(w)), w.fail(tarfile, "copyfileobj", errno.ENOSPC)),
+        "download",
+        1,
+        "Tried.*No space",
+    ),
+    ("read-only data", lambda w: (w.serve(), w.fail(dataset.tempfile, "mkdtemp", errno.EROFS)), "download", 1, "Read-only.*TUMOR"),
+    ("unreadable folder", lambda w: w.fail(Path, "read_bytes", errno.EACCES, GLIOMA), "verify", 1, "Permission denied"),
+    ("disk full, records", lambda w: w.fail(os, "fsync", errno.ENOSPC), TRAIN, 1, "records cannot be written.*No space"),
+    ("read-only records", lambda w: w.fail(records.tempfile, "TemporaryFile", errno.EROFS), TRAIN, 1, "cannot be written.*Read-only"),
+    ("output is a file", lambda w: None, ("audit --output {root}/data/manifest.csv", "reproduce --output {root}/data/manifest.csv"), 1, "exists"),
+    ("disk full, audit", lambda w: w.fail(pd.DataFrame, "to_csv", errno.ENOSPC), "audit --output {root}/home", 1, "No space left"),
+    # records
+    ("no record", lambda w: w.record(b"not a record"), ("runs", TRAIN), 1, "damaged, or no record"),
+    ("empty record", lambda w: w.record(b""), ("runs", TRAIN), 1, "damaged, or no record"),
+    ("cut record", lambda w: w.record(whole()[:-40]), ("runs", TRAIN), 1, "damaged"),
+    ("flipped record", lambda w: w.record(whole()[:90] + b"\xff" + whole()[91:]), ("runs", TRAIN), 1, "damaged"),
+    ("pickle", lambda w: w.record(packed(about=np.array([{}], dtype=object))), ("runs", TRAIN), 1, "allow_pickle=False"),
+    ("foreign archive", lambda w: w.record(packed(x=np.zeros(3))), ("runs", TRAIN), 1, "no record"),
+    ("record too large", lambda w: w.record(packed(about=np.zeros(51 * 10**6, np.uint8))), ("runs", TRAIN), 1, "unpacks to more"),
+    ("later format", lambda w: w.record(altered_record(lambda about: about.update(format=2))), ("runs", TRAIN), 1, "update the project"),
+    ("later setting", lambda w: w.record(altered_record(lambda about: about["config"].update(new=1))), ("runs", TRAIN), 1, "not know"),
+    ("lost setting", lambda w: w.record(altered_record(lambda about: about.pop("history"))), ("runs", TRAIN), 1, "not know"),
+    ("other protocol", lambda w: w.record(altered_record(lambda a: a["config"].update(protocol="z"))), ("runs", TRAIN), 1, "unknown protocol"),
+    ("another run's", lambda w: w.record(records.encode(run_of_nothing(replace(CONFIG, seed=9)))), ("runs", TRAIN), 1, "of another run"),
+    ("other dataset", lambda w: w.record(whole()), "runs", 1, "not the images of its protocol"),
+    ("record is a folder", lambda w: (w.records / "x.npz").mkdir(), "runs", 1, "Is a directory"),
+    # arguments
+    ("no command", lambda w: None, "", 2, "COMMAND"),
+    ("unknown command", lambda w: None, "fly", 2, "fly"),
+    ("unknown option", lambda w: None, "runs --fast", 2, "--fast"),
+    ("no study", lambda w: None, "train", 2, "--study"),
+    ("unknown study", lambda w: None, "train --study z", 2, "tiny"),
+    ("no workers", lambda w: None, ("train --study tiny --workers 0", "train --study tiny --workers -3"), 2, "less than 1"),
+    ("workers in words", lambda w: None, "train --study tiny --workers two", 2, "two"),
+    ("no scheduler", lambda w: None, "train --study tiny --scheduler tcp://127.0.0.1:9", 1, "no scheduler answers"),
+    ("no address", lambda w: None, "train --study tiny --scheduler tcp://127.0.0.1:port", 1, "port|scheduler"),
+    ("no such notebook", lambda w: None, "notebooks {root}/absent.ipynb", 1, "No such file"),
+    ("no notebook", lambda w: None, "notebooks {root}/data/manifest.csv", 1, "is no notebook"),
+    ("not a notebook", lambda w: (w.root / "home/a.ipynb").write_text("{}"), "notebooks {root}/home/a.ipynb", 1, "is no notebook"),
+    # versions
+    ("old TensorFlow", lambda w: version(w, "tensorflow", "2.18.1"), "decode", 1, "tensorflow from 2.19 to below 2.22, found 2.18.1"),
+    ("late TensorFlow", lambda w: version(w, "tensorflow", "2.22.0-rc1"), "decode", 1, "found 2.22.0-rc1"),
+    ("old Keras", lambda w: version(w, "keras", "2.15.0"), "decode", 1, "keras from 3.10 to below 4, found 2.15.0"),
+    # processes of their own
+    ("old Python", lambda w: None, f"python -c {shlex.quote(python((3, 9, 0)))}", 1, "Python 3.10 to 3.13.*found 3.9"),
+    ("late Python", lambda w: None, f"python -c {shlex.quote(python((3, 14, 0)))}", 1, "Python 3.10 to 3.13.*found 3.14"),
+    ("strict lane", lambda w: w.patch.setenv("TUMOR_MRI_DATA", "/absent"), "python tests/strict_lane.py", 1, "TUMOR_MRI_DATA is"),
+    ("train lane", lambda w: w.patch.setenv("TUMOR_MRI_DATA", "/absent"), "python tests/train_lane.py", 1, "TUMOR_MRI_DATA is"),
+]  # fmt: skip
+
+FLAT = [
+    pytest.param(prepare, command, status, words, id=f"{name}, {command.split()[0] if command else 'nothing'}")
+    for name, prepare, commands, status, words in CASES
+    for command in ([commands] if isinstance(commands, str) else commands)
+]
+
+
+def call(command, root, capfd):
+    """Exit status, and what was said on standard output and error."""
+    words = shlex.split(command.format(root=root) if "runpy" not in command else command)
+    if words[:1] == ["python"]:
+        here = Path(__file__).resolve().parent.parent
+        environment = os.environ | {"PYTHONPATH": str(here)}
+        done = subprocess.run([sys.executable, *words[1:]], cwd=here, env=environment, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+    try:
+        status = cli.main(words)
+    except SystemExit as ended:
+        status = ended.code
+    return status, *capfd.readouterr()
+
+
+@pytest.mark.parametrize(("prepare", "command", "status", "words"), FLAT)
+def test_bad_input_is_one_sentence_and_harms_nothing(world, capfd, prepare, command, status, words):
+    import re
+
+    prepare(world)
+    before = world.seen()
+    capfd.readouterr()
+    found, out, error = call(command, world.root, capfd)
+    assert found == status, error
+    *usage, sentence = error.splitlines()
+    assert "error: " in sentence and re.search(words, sentence), error
+    assert status == 2 or not usage, error
+    assert "Traceback" not in out + error
+    assert SECRET not in out + error and "KGAT" not in out + error
+    assert world.seen() == before
+    assert not Path("/tmp/evil").exists()
+
+
+SETTINGS = [
+    ({"protocol": "random"}, "unknown protocol 'random': choose one of"),
+    ({"fold": 1}, "training_only has only fold 0"),
+    ({"protocol": "grouped", "fold": 5}, "folds 0 to 4"),
+    ({"widths": (0, 4, 4, 4)}, "integers of at least 1"),
+    ({"widths": (4, 4, 4)}, "four integers"),
+    ({"widths": (4, 4, 4, 1.5)}, "four integers"),
+    ({"seed": -1}, "a seed is 0 or more, got -1"),
+    ({"epochs": 0}, "at least 1"),
+    ({"train_images": 0}, "at least 1"),
+    ({"precision": "float16"}, "got 'float16'"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), SETTINGS, ids=str)
+def test_bad_settings_are_refused_before_anything_is_trained(settings, words):
+    with pytest.raises(ValueError, match=words):
+        replace(CONFIG, **settings)
+
+
+def test_a_good_archive_arrives_whole_even_by_a_redirect(world, capfd):
+    world.serve(body=archive(world), status=302, headers={"Location": f"{world.address}/moved"})
+    assert cli.main(["download"]) == 0, capfd.readouterr()
+    target = world.data / dataset.FOLDER_NAME
+    assert dataset.verify(target, dataset.load_manifest()) == []
+    assert not list(world.data.glob(".download-*"))
+
+
+def test_a_slow_download_that_moves_may_finish(world):
+    body = archive(world)
+    world.serve(body=body, drip=2 * dataset.SILENCE / (len(body) / 4096))
+    started = time.monotonic()
+    dataset.download(progress=False)
+    assert time.monotonic() - started > 1.5 * dataset.SILENCE
+
+
+def test_sources_that_say_nothing_are_given_up_together(world, capfd):
+    import kagglehub
+
+    never = threading.Event()
+    world.serve(stall=60)
+    world.patch.setattr(dataset, "_fetch_from_kaggle", world.fetch_from_kaggle)
+    world.patch.setattr(kagglehub, "dataset_download", lambda handle: never.wait(60))
+    world.patch.setattr(socket, "create_connection", lambda *arguments, **settings: never.wait(60))
+    world.patch.setattr(dataset.urllib.request, "urlopen", lambda *arguments, **settings: never.wait(60))
+    started = time.monotonic()
+    assert cli.main(["download"]) == 1
+    assert time.monotonic() - started < 4 * dataset.SILENCE
+    assert capfd.readouterr().err.count("nothing arrived for") == 2
+    world.patch.setattr(socket, "create_connection", lambda *arguments, **settings: socket.socket())
+    assert cli.main(["download"]) == 1
+    assert capfd.readouterr().err.count("nothing arrived for") == 2
+    assert "KAGGLEHUB_CACHE" not in os.environ
+    never.set()
+
+
+def test_three_silences_are_less_than_twenty_seconds():
+    assert 3 * dataset.SILENCE < 20
+
+
+def test_a_wrong_folder_stops_pytest_with_a_sentence(world):
+    world.patch.setenv("TUMOR_MRI_DATA", "/absent")
+    here = Path(__file__).resolve().parent
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(here / "test_protocols.py")]
+    done = subprocess.run(command, cwd=here.parent, capture_output=True, text=True)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "TUMOR_MRI_DATA is /absent" in done.stderr and "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_notebook_survives_a_full_disk(world):
+    path = world.root / "home" / "01_a.ipynb"
+    path.write_text("kept")
+    world.fail(os, "replace", errno.ENOSPC)
+    with pytest.raises(OSError, match="No space"):
+        pages._write_whole(path, "new")
+    assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [("01_a.ipynb", "kept")]
+
+
+def test_credentials_are_in_no_record(world, manifest):
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN"):
+        world.patch.setenv(name, SECRET)
+    environment = training.describe_environment(manifest)
+    assert SECRET not in json.dumps(environment)
+
+
+def test_supported_versions_are_those_of_the_requirements():
+    from tumor_mri import quiet
+
+    lines = (Path(__file__).parent.parent / "requirements.txt").read_text().splitlines()
+    wanted = [line.split("#")[0].strip() for line in lines]
+    for package, (lowest, below) in quiet.SUPPORTED.items():
+        assert f"{package}>={lowest},<{below}" in wanted
+
+
+CODE = sorted(Path(pages.__file__).parent.glob("*.py")) + pages.notebook_paths()
+PICKLERS = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
+LOADERS = {"load_model", "load_weights", "read_pickle", "to_pickle", "enable_unsafe_deserialization"}
+
+
+def source_of(path):
+    """Python code, of a notebook that of its cells."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    lines = [line for cell in cells for line in "".join(cell["source"]).splitlines()]
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+
+
+def unsafe(node):
+    """Why a piece of code could execute what it reads, or None."""
+    if isinstance(node, ast.Import) and PICKLERS & {name.name.split(".")[0] for name in node.names}:
+        return "imports a pickler"
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PICKLERS:
+        return "imports a pickler"
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return None
+    settings = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
+    if node.func.attr == "load" and getattr(node.func.value, "id", "") in ("np", "numpy"):
+        return None if settings.get("allow_pickle") is False else "reads with NumPy, and does not refuse pickles"
+    if node.func.attr in LOADERS and settings.get("safe_mode") is not True:
+        return f"calls {node.func.attr}, not in safe mode"
+    return None
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.name)
+def test_nothing_that_is_read_is_executed(path):
+    assert [why for node in ast.walk(ast.parse(source_of(path))) if (why := unsafe(node))] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import pickle", "from joblib import load", "np.load(x)", "np.load(x, allow_pickle=True)", "keras.models.load_model(x)"],
+)
+def test_what_would_execute_is_seen(code):
+    assert any(unsafe(node) for node in ast.walk(ast.parse(code)))
