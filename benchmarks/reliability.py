@@ -2,8 +2,8 @@
 
 A tiny study of three runs trains into a temporary folder, is killed with SIGKILL, and is started again until all runs are
 there; then the next study begins, until the kills are spent. Every other kill takes the whole process group, as a power cut
-would; the others take the study alone, and its workers must end by themselves. Every fourth waits for the moment in which a record
-is written. What is looked for afterwards: see `inspect`.
+would; the others take the study alone, and its workers must end by themselves. Half of the kills wait for the moment in which
+a record is written. What is looked for afterwards: see `inspect`.
 """
 
 import argparse
