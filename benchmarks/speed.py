@@ -1,0 +1,277 @@
+"""How fast is an epoch? The report's pipeline, ours, PyTorch and the machine's own limit: ``python -m benchmarks.speed``.
+
+Every measurement is a process of its own, so that none inherits another's memory or threads, and they alternate, so that a
+machine that slows down slows all of them.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+from benchmarks import flops
+from tumor_mri import dataset, machine, network, protocols, study
+
+LATEST = Path(__file__).with_name("latest.json")
+REPORT = "the report's pipeline"
+OURS = "ours, one run on all cores"
+SIDE_BY_SIDE = "ours, runs side by side"
+PYTORCH = "PyTorch"
+RACE_STEPS = 8  # of each form of the peer, after as many that warm up
+PACKAGES = ("tensorflow", "keras", "numpy", "torch")
+
+
+class BenchmarkError(Exception):
+    """A measurement that failed, with the last line it wrote."""
+
+
+def main(arguments=None) -> int:
+    """Measure, print the table, write the JSON; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        dataset.load_images()  # decodes once, before anything is timed
+        figures = describe(**measure(options.epochs, options.rounds))
+    except (BenchmarkError, dataset.DatasetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(table(figures).to_string(index=False, float_format="{:.2f}".format, na_rep="-"))
+    for name, reason in figures["reasons"].items():
+        print(f"{name}: {reason}")
+    options.output.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--epochs", type=_two_or_more, default=3, help="of each measurement; the first one is dropped (default: 3)"
+    )
+    parser.add_argument("--rounds", type=_one_or_more, default=3, help="how often each is measured, in turn (default: 3)")
+    parser.add_argument("--output", type=Path, default=LATEST, help="the JSON file (default: benchmarks/latest.json)")
+    return parser
+
+
+def _two_or_more(text):
+    number = int(text)
+    if not 2 <= number <= 60:
+        raise argparse.ArgumentTypeError(f"{number} is not from 2 to 60: the first epoch, which warms up, is dropped")
+    return number
+
+
+def _one_or_more(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def measure(epochs, rounds) -> dict:
+    """Everything that `describe` needs, measured.
+
+    Returns:
+        dict of epochs, rounds; `measured`, per pipeline a list of one (seconds of each epoch, peak bytes) a round, where
+        `SIDE_BY_SIDE` has one such a run; `rates`, operations a second by type of number; `peer`, the best form of PyTorch and
+        every form's seconds a step, or None; `reasons`, why something is lacking.
+
+    Raises:
+        BenchmarkError: where a measurement other than the peer's failed.
+    """
+    reasons = {}
+    peer = _choose_peer(reasons)
+    timed = {
+        REPORT: lambda: [_one(["report", "--epochs", str(epochs)])],
+        OURS: lambda: [_one(["ours", "--epochs", str(epochs)], study.KEEP_MEMORY)],
+    }
+    if not machine.gpu_capabilities() and machine.cpu_count() > 1:
+        timed[SIDE_BY_SIDE] = lambda: _side_by_side(["ours", "--epochs", str(epochs)])
+    if peer:
+        timed[PYTORCH] = lambda: [_one(["peer", "--epochs", str(epochs), *peer["best"].split()], study.KEEP_MEMORY)]
+    measured, rates = {name: [] for name in timed}, []
+    for number in range(rounds):
+        rates.append(_one(["limits"])["result"])
+        for name, run in timed.items():
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+            measured[name].append(run())
+    best = {kind: max(rate[kind] for rate in rates) for kind in rates[0]}
+    return {"epochs": epochs, "rounds": rounds, "measured": measured, "rates": best, "peer": peer, "reasons": reasons}
+
+
+def _choose_peer(reasons):
+    """Race the forms of the PyTorch network over a few steps."""
+    if find_spec("torch") is None:
+        reasons[PYTORCH] = "not installed: python -m pip install -r benchmarks/requirements.txt"
+        return None
+    seconds = {}
+    for form in peer_forms():
+        try:
+            seconds[form] = _one(["race", "--epochs", str(RACE_STEPS), *form.split()], study.KEEP_MEMORY)["result"]
+        except BenchmarkError as error:
+            reasons[f"{PYTORCH} {form}"] = str(error)
+    if not seconds:
+        return None
+    return {"best": min(seconds, key=seconds.get), "seconds_per_step": seconds}
+
+
+def peer_forms() -> list:
+    """Options of `pipelines` for each form of the peer: bfloat16 only where the hardware has it."""
+    precisions = dict.fromkeys(("float32", machine.native_precision()))
+    return [f"--precision {precision}{compiled}" for precision in precisions for compiled in ("", " --compiled")]
+
+
+def _one(arguments, variables=None):
+    """Run one measurement and read its figures."""
+    return _read(_start(arguments, variables or {}), arguments)
+
+
+def _side_by_side(arguments):
+    """One run a core with one thread each, all at once, as a study trains them."""
+    variables = {**study.KEEP_MEMORY, **study._thread_variables(1)}
+    processes = [_start(arguments, variables) for _ in range(machine.cpu_count())]
+    return [_read(process, arguments) for process in processes]
+
+
+def _start(arguments, variables):
+    environment = os.environ | {name: str(value) for name, value in variables.items()}
+    command = [sys.executable, "-m", "benchmarks.pipelines", *arguments]
+    output = tempfile.TemporaryFile("w+")  # a pipe would fill, and block a process while another one is read
+    process = subprocess.Popen(command, cwd=dataset.ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    process.output = output
+    return process
+
+
+def _read(process, arguments):
+    with contextlib.closing(process.output) as output:
+        status = process.wait()
+        output.seek(0)
+        last = (output.read().strip().splitlines() or ["nothing"])[-1]
+    if status:
+        raise BenchmarkError(f"`python -m benchmarks.pipelines {' '.join(arguments)}` ended with status {status}: {last[:300]}")
+    return json.loads(last)
+
+
+def describe(epochs, rounds, measured, rates, peer, reasons) -> dict:
+    """The figures of ``latest.json``, from what `measure` returns."""
+    split = protocols.split(dataset.load_manifest(), "training_only")
+    operations = flops.per_epoch(len(split.train), len(split.validation))
+    pipelines = {name: _summary(runs, len(split.train), operations) for name, runs in measured.items()}
+    limits = {kind: {"operations_per_second": rate, "seconds_per_epoch": operations / rate} for kind, rate in rates.items()}
+    reasons = dict(reasons)
+    if PYTORCH not in pipelines:
+        reasons["ratio_to_pytorch"] = reasons.get(PYTORCH, "no form of it could be measured")
+    if "bfloat16" not in limits:
+        reasons["share_of_bfloat16_limit"] = "the hardware does not compute in bfloat16"
+
+    def ratio(name):
+        return pipelines[name]["seconds_per_epoch"] / pipelines[OURS]["seconds_per_epoch"] if name in pipelines else None
+
+    def share(kind, name=OURS):
+        known = kind in limits and name in pipelines
+        return limits[kind]["seconds_per_epoch"] / pipelines[name]["seconds_per_epoch"] if known else None
+
+    return {
+        "ratio_to_report": ratio(REPORT),
+        "ratio_to_pytorch": ratio(PYTORCH),
+        "share_of_bfloat16_limit": share("bfloat16"),
+        "share_of_float32_limit": share("float32"),
+        "side_by_side": _side_by_side_figures(pipelines, share) if SIDE_BY_SIDE in pipelines else None,
+        "reasons": reasons,
+        "machine": describe_machine(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "commit": machine.commit(),
+        "setting": {
+            "protocol": "training_only",
+            "widths": network.BASE_WIDTHS,
+            "batch_size": 32,
+            "precision_of_ours": machine.native_precision(),
+            "train_images": len(split.train),
+            "validation_images": len(split.validation),
+            "operations_per_epoch": operations,
+            "epochs": epochs,
+            "rounds": rounds,
+        },
+        "limits": limits,
+        "peer": peer,
+        "pipelines": pipelines,
+    }
+
+
+def _summary(rounds, images, operations):
+    """Figures of one pipeline, measured in rounds of one process, or of several side by side."""
+    side_by_side = len(rounds[0])
+    by_round = [[[time / side_by_side for time in run["result"][1:]] for run in runs] for runs in rounds]
+    seconds = [time for runs in by_round for run in runs for time in run]
+    peaks = [run["peak_bytes"] for runs in rounds for run in runs]
+    median = statistics.median(seconds)
+    return {
+        "processes": side_by_side,
+        "seconds_per_epoch": median,
+        "fastest_epoch": min(seconds),
+        "slowest_epoch": max(seconds),
+        "images_per_second": images / median,
+        "operations_per_second": operations / median,
+        "peak_bytes": None if None in peaks else max(peaks) * side_by_side,
+        "epochs_by_round": by_round,
+    }
+
+
+def _side_by_side_figures(pipelines, share):
+    """The same ratios for the throughput of a study, which trains one run a core."""
+    seconds = pipelines[SIDE_BY_SIDE]["seconds_per_epoch"]
+    peer = pipelines.get(PYTORCH)
+    return {
+        "ratio_to_report": pipelines[REPORT]["seconds_per_epoch"] / seconds,
+        "ratio_to_pytorch": peer["seconds_per_epoch"] / seconds if peer else None,
+        "share_of_bfloat16_limit": share("bfloat16", SIDE_BY_SIDE),
+        "share_of_float32_limit": share("float32", SIDE_BY_SIDE),
+    }
+
+
+def describe_machine() -> dict:
+    """What was measured on, without a name that tells whose it is."""
+    return {
+        "processor": machine.processor_name(),
+        "cores": machine.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpu_capabilities": machine.gpu_capabilities(),
+        "native_precision": machine.native_precision(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def table(figures) -> pd.DataFrame:
+    """The figures as a table: a row a pipeline, then a row a limit."""
+    ours = figures["pipelines"][OURS]["seconds_per_epoch"]
+    report = figures["pipelines"][REPORT]["seconds_per_epoch"]
+    rows = []
+    for name, found in figures["pipelines"].items():
+        peak = found["peak_bytes"]
+        rows.append((name, found["seconds_per_epoch"], found["images_per_second"], peak / 1e9 if peak else None))
+    images = figures["setting"]["train_images"]
+    for kind, limit in figures["limits"].items():
+        rows.append((f"limit of {kind} products", limit["seconds_per_epoch"], images / limit["seconds_per_epoch"], None))
+    found = pd.DataFrame(rows, columns=["", "seconds an epoch", "images a second", "peak memory, GB"])
+    found["times the report's speed"] = report / found["seconds an epoch"]
+    found["its time / ours"] = found["seconds an epoch"] / ours
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
