@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 SPLIT_SEED = 1337
 VALIDATION_SHARE = 0.2
@@ -49,7 +49,51 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
     return Split(rows[train], rows[validation])
 
 
-PROTOCOLS = ("testing_folder", "training_only", "grouped")
+def testing_parts(manifest: pd.DataFrame) -> dict:
+    """``Testing`` in three disjoint parts, by name, as arrays of rows.
+
+    ``near-copies`` of an image in ``Training``; of the others, ``foreign gliomas``, which are no slices of the Cheng set as all
+    gliomas in ``Training`` are; and ``others``.
+    """
+    testing = (manifest["split"] == "Testing").to_numpy()
+    near = testing & manifest["near_copy"].to_numpy(dtype=bool)
+    foreign = testing & ~near & (manifest["class"] == "glioma_tumor").to_numpy() & manifest["cheng_slice"].isna().to_numpy()
+    parts = {"near-copies": near, "foreign gliomas": foreign, "others": testing & ~near & ~foreign}
+    return {name: np.flatnonzero(part) for name, part in parts.items()}
+
+
+def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
+    """Rows of ``Testing`` without a near-copy in ``Training`` and of no patient known there."""
+    trains = manifest["split"] == "Training"
+    known = manifest["patient"].isin(manifest.loc[trains, "patient"].dropna())
+    return np.flatnonzero(~trains & ~known & (manifest["near_copy"] == 0))
+
+
+def foreign_halves(manifest: pd.DataFrame) -> tuple:
+    """The foreign gliomas in two halves that keep groups whole: two arrays of rows."""
+    rows = testing_parts(manifest)["foreign gliomas"]
+    first, second = next(GroupKFold(2).split(rows, groups=manifest["group"].iloc[rows]))
+    return rows[first], rows[second]
+
+
+def foreign_added(manifest: pd.DataFrame, fold: int = 0) -> Split:
+    """Split B, with one half of the foreign gliomas in the place of as many Cheng gliomas that train.
+
+    Beside `training_only` with the same seed nothing else differs, so the one tells what foreign gliomas are worth, the other what
+    the same number of Cheng gliomas is. Both are judged on the other half, ``foreign_halves(manifest)[1 - fold]``.
+    """
+    if fold not in (0, 1):
+        raise ValueError(f"fold {fold} does not exist: foreign_added has folds 0 and 1")
+    split = training_only(manifest)
+    added = foreign_halves(manifest)[fold]
+    gliomas = np.flatnonzero((manifest["class"].iloc[split.train] == "glioma_tumor").to_numpy())
+    train = split.train.copy()
+    train[np.random.RandomState(SPLIT_SEED).choice(gliomas, len(added), replace=False)] = added
+    return Split(train, split.validation)
+
+
+PROTOCOLS = ("testing_folder", "training_only", "grouped", "foreign_added")
+FOLDED = ("grouped", "foreign_added")
 
 
 def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
@@ -58,7 +102,7 @@ def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
     Args:
         manifest: the table of `dataset.load_manifest`, in its own order.
         protocol: one of `PROTOCOLS`.
-        fold: 0 to 4 for ``grouped``; the other protocols have one fold, 0.
+        fold: 0 to 4 for ``grouped``, 0 or 1 for ``foreign_added``; the other protocols have one fold, 0.
 
     Raises:
         ValueError: for an unknown protocol, or a fold that the protocol does not have.
@@ -67,6 +111,8 @@ def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
         raise ValueError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
     if protocol == "grouped":
         return grouped(manifest, fold)
+    if protocol == "foreign_added":
+        return foreign_added(manifest, fold)
     if fold != 0:
         raise ValueError(f"fold {fold} does not exist: {protocol} has only fold 0")
     return testing_folder(manifest) if protocol == "testing_folder" else training_only(manifest)

@@ -18,7 +18,7 @@ class RunConfig:
 
     Attributes:
         protocol: how images train and validate, one of `protocols.PROTOCOLS`.
-        fold: 0 to 4 under ``grouped``, 0 elsewhere.
+        fold: 0 to 4 under ``grouped``, 0 or 1 under ``foreign_added``, 0 elsewhere.
         widths: filters of the three convolutions and units of the dense layer.
         seed: of weights, dropout and the order of the images; 0 or more.
         precision: a Keras dtype policy, ``mixed_bfloat16`` or ``float32``.
@@ -53,7 +53,7 @@ class RunConfig:
     def key(self) -> str:
         """A name for the run, and for the file that keeps it: what was asked for, and nothing else."""
         parts = [self.protocol]
-        if self.protocol == "grouped":
+        if self.protocol in protocols.FOLDED:
             parts.append(f"fold{self.fold}")
         parts += ["cnn", *(str(width) for width in self.widths), f"seed{self.seed}"]
         named = {"protocol", "fold", "widths", "seed"}
