@@ -312,13 +312,12 @@ def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataF
 
 
 def testing_near_copies(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Each near-copy in Testing with its nearest image in Training, from the manifest; columns as `Audit.near_copies`."""
+    """Each near-copy in Testing with its nearest image in Training, from the manifest, the least alike first."""
     first = manifest.iloc[protocols.testing_parts(manifest)["near-copies"]]
     second = manifest.set_index("path").loc[first["nearest_training"]].reset_index()
     told = pd.DataFrame({"correlation": first["nearest_training_corr"].to_numpy()})
     for side, rows in {"first": first.reset_index(), "second": second}.items():
         told[[side, f"{side}_split", f"{side}_class"]] = rows[["path", "split", "class"]]
-    told["byte_identical"] = first["sha256"].to_numpy() == second["sha256"].to_numpy()
     return told.sort_values(["correlation", "first"], ignore_index=True)
 
 
