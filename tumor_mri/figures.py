@@ -312,8 +312,8 @@ def errors_by_part(scores):
     share = errors["foreign gliomas"] / errors.sum(axis=1)
     images = scores.drop_duplicates("part").set_index("part")["images"]
     sentence = (
-        f"Of the errors on Testing {share.min():.0%} to {share.max():.0%} fall on the {images['foreign gliomas']} foreign gliomas, "
-        f"{(errors['near-copies'] / errors.sum(axis=1)).max():.0%} at the most on the {images['near-copies']} near-copies."
+        f"Of the errors on Testing {share.min():.0%} to {share.max():.0%} fall on the {images['foreign gliomas']} "
+        f"foreign gliomas, {(errors['near-copies'] / errors.sum(axis=1)).max():.0%} at the most on the {images['near-copies']} near-copies."
     )
     return _finish(figure, sentence)
 
@@ -420,7 +420,9 @@ def draws_beside_testing(ranges, pairs):
 
 
 def quality(images, manifest):
-    """Size and contrast of the images of Training, of Testing and of its foreign gliomas, by class.
+    """Size and contrast of the images of Training, of Testing and of its foreign gliomas, by class: median, half and 95 %.
+
+    The dotted line is the side that the network sees.
 
     Args:
         images: `audit.Scans.table`, whole and in the manifest's order.
@@ -434,16 +436,18 @@ def quality(images, manifest):
     medians = {}
     for axis, (measure, values) in zip(axes, measures.items()):
         groups = [values[kinds[kind] & (images["class"] == folder)] for folder, _, kind in shown]
-        boxes = axis.boxplot(groups, orientation="horizontal", patch_artist=True, widths=0.6, whis=(2.5, 97.5), showfliers=False)
-        for box, (_, name, kind) in zip(boxes["boxes"], shown):
-            box.set(
-                facecolor=CLASS_COLOURS[name], alpha=0.45 if kind == "Training" else 1, hatch="//" if kind == "foreign" else None
-            )
-        plt.setp(boxes["medians"], color="black", linewidth=2)
+        for row, (group, (_, name, kind)) in enumerate(zip(groups, shown)):
+            low, quarter, middle, three_quarters, high = group.quantile([0.025, 0.25, 0.5, 0.75, 0.975])
+            colour = CLASS_COLOURS[name]
+            axis.plot([low, high], [row, row], color=colour, linewidth=1.5)
+            axis.plot([quarter, three_quarters], [row, row], color=colour, linewidth=7, solid_capstyle="butt")
+            face = {"Training": "white", "Testing": "black", "foreign": "#F0E442"}[kind]
+            axis.plot(middle, row, "o", color=face, markeredgecolor="black")
         axis.set(xlabel=measure)
         axis.grid(alpha=0.3, axis="x")
         medians[measure] = [f"{group.median():.0f}" for group in groups]
-    axes[0].set_yticklabels([f"{name}, {kind}" for _, name, kind in shown])
+    axes[0].axvline(dataset.IMAGE_SIZE[0], color="black", linestyle=":")
+    axes[0].set(yticks=range(len(shown)), yticklabels=[f"{name}, {kind}" for _, name, kind in shown])
     axes[0].invert_yaxis()
     said = ", ".join(f"{name} {kind} {side} and {std}" for (_, name, kind), side, std in zip(shown, *medians.values()))
     return _finish(figure, f"Median shorter side in pixels and contrast in grey levels: {said}.")

@@ -79,8 +79,8 @@ def foreign_halves(manifest: pd.DataFrame) -> tuple:
 def foreign_added(manifest: pd.DataFrame, fold: int = 0) -> Split:
     """Split B, with one half of the foreign gliomas in the place of as many Cheng gliomas that train.
 
-    Beside `training_only` with the same seed nothing else differs, so the one tells what foreign gliomas are worth, the other what
-    the same number of Cheng gliomas is. Both are judged on the other half, ``foreign_halves(manifest)[1 - fold]``.
+    Nothing else differs from `training_only` with the same seed: the one tells what foreign gliomas are worth, the other what as
+    many Cheng gliomas are. Both are judged on the other half, ``foreign_halves(manifest)[1 - fold]``.
     """
     if fold not in (0, 1):
         raise ValueError(f"fold {fold} does not exist: foreign_added has folds 0 and 1")
