@@ -309,11 +309,11 @@ def errors_by_part(scores):
     axis.set(xlabel="errors on Testing (images, mean over seeds)", xlim=(0, start.max() * 1.03))
     axis.invert_yaxis()
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3)
-    share = errors["foreign gliomas"] / errors.sum(axis=1)
+    share, near = (errors[part] / errors.sum(axis=1) for part in ("foreign gliomas", "near-copies"))
     images = scores.drop_duplicates("part").set_index("part")["images"]
     sentence = (
         f"Of the errors on Testing {share.min():.0%} to {share.max():.0%} fall on the {images['foreign gliomas']} "
-        f"foreign gliomas, {(errors['near-copies'] / errors.sum(axis=1)).max():.0%} at the most on the {images['near-copies']} near-copies."
+        f"foreign gliomas, {near.max():.0%} at the most on the {images['near-copies']} near-copies."
     )
     return _finish(figure, sentence)
 
