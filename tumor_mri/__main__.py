@@ -69,7 +69,7 @@ def _parser():
     train.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786 (default: this machine)")
     train.add_argument("--workers", type=_positive, help="runs side by side on this machine (default: one a core, or a GPU)")
     add("runs", _runs, "list the recorded runs with their key figures")
-    add("claims", _claims, "hold the report's claims C1 to C7 against the recorded runs")
+    add("claims", _claims, "hold the report's claims C1 to C7 and C9 against the recorded runs")
     add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
@@ -163,9 +163,11 @@ def _print_table(runs):
 
 
 def _claims(options):
-    summary = evaluation.summarise(study.run("sweep-widths"), dataset.load_manifest())
+    runs, manifest = study.run("sweep-widths"), dataset.load_manifest()
+    summary = evaluation.summarise(runs, manifest)
     for claim in evaluation.DECIDED:
         print(evaluation.claim(claim, summary))
+    print(evaluation.claim_on_testing(runs, manifest))
 
 
 def _reproduce(options):

@@ -290,6 +290,37 @@ def one_nearest_neighbour(thumbnails, labels, rows=None, reference=None, groups=
     return (neighbour >= 0) & (labels[neighbour] == asked)
 
 
+def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:
+    """Accuracy of 1-nearest-neighbour on the report's splits, with no training: images asked about, right, accuracy, by name.
+
+    The third row bans, on split B, neighbours of the same group: of the same known patient, or linked by near-copies. The last
+    two are split B's Cheng slices among themselves, whose patients are all known, with the same patient allowed and banned.
+    """
+    cheng = manifest["cheng_slice"].notna().to_numpy()
+    split_a, split_b = protocols.testing_folder(manifest), protocols.training_only(manifest)
+    known = [rows[cheng[rows]] for rows in (split_b.validation, split_b.train)]
+    asked = {
+        "split A": (split_a.validation, split_a.train, None),
+        "split B": (split_b.validation, split_b.train, None),
+        "split B, same group banned": (split_b.validation, split_b.train, manifest["group"]),
+        "split B, Cheng slices": (*known, None),
+        "split B, Cheng slices, same patient banned": (*known, manifest["patient"]),
+    }
+    right = {name: one_nearest_neighbour(thumbnails, manifest["class"], *rest) for name, rest in asked.items()}
+    table = {name: {"images": len(found), "right": found.sum(), "accuracy": found.mean()} for name, found in right.items()}
+    return pd.DataFrame(table).T.astype({"images": int, "right": int})
+
+
+def testing_near_copies(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Each near-copy in Testing with its nearest image in Training, from the manifest, the least alike first."""
+    first = manifest.iloc[protocols.testing_parts(manifest)["near-copies"]]
+    second = manifest.set_index("path").loc[first["nearest_training"]].reset_index()
+    told = pd.DataFrame({"correlation": first["nearest_training_corr"].to_numpy()})
+    for side, rows in {"first": first.reset_index(), "second": second}.items():
+        told[[side, f"{side}_split", f"{side}_class"]] = rows[["path", "split", "class"]]
+    return told.sort_values(["correlation", "first"], ignore_index=True)
+
+
 def shortcut(features, labels, groups) -> np.ndarray | None:
     """Whether a decision tree of depth 3 tells each image's label from a few numbers, bool, (images,).
 

@@ -10,6 +10,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from tumor_mri import dataset, network, protocols
 
+DRAWS = 1000  # random draws of validation images
+ENOUGH = 394  # images in Testing: too few, says the report
 OSCILLATION_FROM = 10  # epochs before this one still climb: their changes are learning, not oscillation
 
 HALVINGS = 20  # random halvings of the validation images when an epoch is chosen on one half and scored on the other
@@ -188,6 +190,15 @@ def say(values, unit="", digits=1) -> str:
     return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
 
 
+def span(values) -> str:
+    """Least and largest of some fractions of 1, for runs too unlike for a mean: ``74.6 to 77.7 %``."""
+    values = 100 * np.asarray(values, dtype=float)
+    if len(values) == 0:
+        return "no runs"
+    least, largest = f"{values.min():.1f}", f"{values.max():.1f}"
+    return f"{least} %" if least == largest else f"{least} to {largest} %"
+
+
 def confusion(run, manifest) -> np.ndarray:
     """Confusion matrix of the restored network on its validation images: rows truth, columns prediction, int, (4, 4)."""
     predicted = run.val_probabilities.argmax(axis=1)
@@ -210,6 +221,69 @@ def classification_table(matrix) -> pd.DataFrame:
     table = pd.DataFrame(rows).T
     table["support"] = table["support"].astype(int)
     return table
+
+
+def testing_scores(runs, manifest) -> pd.DataFrame:
+    """How each run does on each part of Testing, and on *unseen Testing*, which lies across the parts; a row a run and part.
+
+    Columns: protocol, widths, seed, part, images, errors, accuracy (of 1), and recall of each class (of 1; NaN where it has no
+    image).
+
+    Raises:
+        EvaluationError: where a run trained on images of Testing: its score on them would be no score.
+    """
+    parts = protocols.testing_parts(manifest) | {"unseen": protocols.unseen_testing(manifest)}
+    return pd.DataFrame([_testing_row(run, name, rows, manifest) for run in runs for name, rows in parts.items()])
+
+
+def _testing_row(run, part, rows, manifest):
+    paths = manifest["path"].iloc[rows]
+    right, labels = _testing_right(run, paths, manifest), truth(paths, manifest)
+    row = {"protocol": run.config.protocol, "widths": network.label(run.config.widths), "seed": run.config.seed, "part": part}
+    row |= {"images": len(right), "errors": int((~right).sum()), "accuracy": right.mean()}
+    of_class = {name: right[labels == index] for index, name in enumerate(dataset.NAMES)}
+    return row | {name: found.mean() if len(found) else np.nan for name, found in of_class.items()}
+
+
+def _testing_right(run, paths, manifest):
+    """Whether a run names the class of some images of Testing, bool, (paths,)."""
+    trained_on = set(run.train_paths) & set(paths)
+    if trained_on:
+        raise EvaluationError(f"{run.config.key} trained on {len(trained_on)} of the images that it is to be scored on")
+    right = run.test_probabilities.argmax(axis=1) == truth(run.test_paths, manifest)
+    return pd.Series(right, index=run.test_paths).loc[list(paths)].to_numpy()
+
+
+def foreign_recall(runs, manifest) -> pd.DataFrame:
+    """Recall on each half of the foreign gliomas that a run did not train on: protocol, widths, seed, half, recall (of 1)."""
+    rows = []
+    for run in runs:
+        for half, images in enumerate(protocols.foreign_halves(manifest)):
+            if run.config.protocol == "foreign_added" and half == run.config.fold:
+                continue
+            right = _testing_right(run, manifest["path"].iloc[images], manifest)
+            about = (run.config.protocol, network.label(run.config.widths), run.config.seed, half, right.mean())
+            rows.append(dict(zip(("protocol", "widths", "seed", "half", "recall"), about)))
+    return pd.DataFrame(rows)
+
+
+def draw_accuracies(run, manifest, size, draws=DRAWS) -> np.ndarray:
+    """Validation accuracy on random draws of `size` of a run's validation images, (draws,).
+
+    Drawn with replacement: they then scatter as fresh sets of that size would, and more than subsets do.
+    """
+    right = run.val_probabilities.argmax(axis=1) == truth(run.val_paths, manifest)
+    return np.random.default_rng(protocols.SPLIT_SEED).choice(right, (draws, size)).mean(axis=1)
+
+
+def draw_ranges(runs, manifest, sizes=(ENOUGH, 100)) -> pd.DataFrame:
+    """The middle 95 % of `draw_accuracies`, a row a run and size: widths, seed, size, low, middle, high (of 1)."""
+    rows = []
+    for run in runs:
+        for size in sizes:
+            low, middle, high = np.quantile(draw_accuracies(run, manifest, size), (0.025, 0.5, 0.975))
+            rows.append((network.label(run.config.widths), run.config.seed, size, low, middle, high))
+    return pd.DataFrame(rows, columns=["widths", "seed", "size", "low", "middle", "high"])
 
 
 def confused_pairs(matrix) -> pd.DataFrame:
@@ -276,6 +350,45 @@ def claim(id, summary) -> Verdict:
     held, here = _CRITERIA[id](summary)
     row = load_claims().loc[id]
     return Verdict(id, row["claim"], row["report_figure"], here, _verdict(held))
+
+
+def claim_on_testing(runs, manifest) -> Verdict:
+    """The verdict on C9, that Testing holds too few images or too poor ones, from runs on splits A and B.
+
+    Each split A run is held against the split B run of the same network and seed, by the criterion of
+    ``data/report/claims.csv``; fewer than two such pairs decide nothing.
+    """
+    pairs = testing_pairs(runs, manifest)
+    few = pairs["low"] <= pairs["testing"]
+    poor = pairs["near_copies"] < pairs["set_aside"] - 0.05
+    here = (
+        f"Testing {span(pairs['testing'])}, its near-copies {span(pairs['near_copies'])}; split B {span(pairs['set_aside'])}, "
+        f"95 % of draws of {ENOUGH} from {span(pairs['low'])} up; {len(pairs)} pairs"
+    )
+    row = load_claims().loc["C9"]
+    return Verdict("C9", row["claim"], row["report_figure"], here, _verdict(few | poor))
+
+
+def testing_pairs(runs, manifest) -> pd.DataFrame:
+    """A row for each split A run with a split B run of the same network and seed; accuracies of 1.
+
+    Columns: widths, seed, testing (all of it), near_copies, foreign (points that errors on foreign gliomas cost), from split A;
+    set_aside, low (below which 2.5 % of draws of 394 lie), from split B.
+    """
+    check_comparable(runs, manifest)
+    split_a, split_b = ([run for run in runs if run.config.protocol == name] for name in ("testing_folder", "training_only"))
+    columns = ["widths", "seed"]
+    if not split_a or not split_b:
+        return pd.DataFrame(columns=[*columns, "testing", "near_copies", "foreign", "set_aside", "low"])
+    scores = testing_scores(split_a, manifest).set_index("part")
+    of_part = {part: scores.loc[[part]].set_index(columns) for part in protocols.testing_parts(manifest)}
+    wrong = sum(part["errors"] for part in of_part.values())
+    images = sum(part["images"] for part in of_part.values())
+    table = pd.DataFrame({"testing": 1 - wrong / images, "near_copies": of_part["near-copies"]["accuracy"]})
+    table["foreign"] = 100 * of_part["foreign gliomas"]["errors"] / images
+    set_aside = key_figures(split_b, manifest).set_index(columns)["val_accuracy"].rename("set_aside")
+    low = draw_ranges(split_b, manifest, (ENOUGH,)).set_index(columns)["low"]
+    return table.join(set_aside, how="inner").join(low).reset_index()
 
 
 def _verdict(held):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from tumor_mri import dataset, evaluation, network, phantoms
+from tumor_mri import dataset, evaluation, network, phantoms, protocols
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 CLASS_COLOURS = dict(zip(dataset.NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7")))
@@ -14,7 +14,10 @@ PROTOCOL_NAMES = {
     "testing_folder": "Split A: Testing folder",
     "training_only": "Split B: Training only",
     "grouped": "Grouped by patient",
+    "foreign_added": "Split B, foreign gliomas added",
 }
+SPLIT_COLOURS = {"testing_folder": VALIDATION, "training_only": TRAINING}
+PART_COLOURS = {"near-copies": "#CCCCCC", "others": "#777777", "foreign gliomas": CLASS_COLOURS["glioma"]}
 _STYLE = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
@@ -238,7 +241,7 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
     return _finish(figure, f"The most frequent confusions: {said}.")
 
 
-def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4):
+def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4, of_each=None):
     """The first pairs of near-copies side by side, each with its class and split; phantoms without a dataset.
 
     Args:
@@ -247,6 +250,7 @@ def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4):
         manifest: where the picture is to be published: only pairs that may be shown are; None shows any.
         count: pairs to show at the most.
         columns: pairs a row.
+        of_each: pairs to show of each class at the most; None for no such limit.
 
     Raises:
         ValueError: where there is no pair to show.
@@ -256,7 +260,7 @@ def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4):
         pairs = pairs[shown[pairs["first"]].to_numpy() & shown[pairs["second"]].to_numpy()]
     if not len(pairs):
         raise ValueError("there are no near-copies to show")
-    drawn = pairs.head(count)
+    drawn = (pairs if of_each is None else pairs.groupby("first_class").head(of_each).sort_values("first_class")).head(count)
     rows = -(-len(drawn) // columns)
     figure, axes = plt.subplots(rows, 2 * columns, figsize=(2.9 * columns, 1.95 * rows), squeeze=False)
     for axis in axes.ravel():
@@ -275,3 +279,175 @@ def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4):
         f"correlation {drawn['correlation'].min():.4f} to {drawn['correlation'].max():.4f}."
     )
     return _finish(figure, sentence)
+
+
+def _network_names(table, protocol=None):
+    """Labels of the networks in a table, the base one first."""
+    if protocol is not None:
+        table = table[table["protocol"] == protocol]
+    return [name for name in map(network.label, network.REPORT_WIDTHS) if name in set(table["widths"])]
+
+
+def errors_by_part(scores):
+    """Errors on Testing, one stacked bar a network and split, divided among the parts of Testing; means over seeds.
+
+    Args:
+        scores: `evaluation.testing_scores`.
+    """
+    errors = scores[scores["part"].isin(PART_COLOURS)].groupby(["protocol", "widths", "part"])["errors"].mean().unstack("part")
+    rows = [(protocol, name) for protocol in SPLIT_COLOURS for name in _network_names(scores, protocol)]
+    errors = errors.loc[rows, list(PART_COLOURS)]
+    figure, axis = plt.subplots(figsize=(8.5, 0.55 * len(rows) + 1.5))
+    start = np.zeros(len(rows))
+    for part, colour in PART_COLOURS.items():
+        bars = axis.barh(range(len(rows)), errors[part], left=start, color=colour, edgecolor="white", label=part)
+        text = [f"{count:.0f}" if count >= 4 else "" for count in errors[part]]
+        axis.bar_label(bars, text, label_type="center", color="black" if part == "near-copies" else "white", fontsize=9)
+        start += errors[part].to_numpy()
+    split_of = {"testing_folder": "A", "training_only": "B"}
+    axis.set(yticks=range(len(rows)), yticklabels=[f"split {split_of[protocol]} · {name}" for protocol, name in rows])
+    axis.set(xlabel="errors on Testing (images, mean over seeds)", xlim=(0, start.max() * 1.03))
+    axis.invert_yaxis()
+    axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3)
+    share, near = (errors[part] / errors.sum(axis=1) for part in ("foreign gliomas", "near-copies"))
+    images = scores.drop_duplicates("part").set_index("part")["images"]
+    sentence = (
+        f"Of the errors on Testing {share.min():.0%} to {share.max():.0%} fall on the {images['foreign gliomas']} "
+        f"foreign gliomas, {near.max():.0%} at the most on the {images['near-copies']} near-copies."
+    )
+    return _finish(figure, sentence)
+
+
+def accuracy_by_part(scores):
+    """Accuracy on each part of Testing and on unseen Testing, every run a point, a colour for each split."""
+    parts = [*PART_COLOURS, "unseen"]
+    images = scores.drop_duplicates("part").set_index("part")["images"]
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    for (protocol, colour), shift in zip(SPLIT_COLOURS.items(), (-0.14, 0.14)):
+        for row, part in enumerate(parts):
+            chosen = scores[(scores["protocol"] == protocol) & (scores["part"] == part)]["accuracy"]
+            axis.plot(100 * chosen, np.full(len(chosen), row + shift), "o", color=colour, alpha=0.8, markeredgecolor="black")
+    axis.set(yticks=range(len(parts)), yticklabels=[f"{part} ({images[part]})" for part in parts])
+    axis.set(xlabel="accuracy (%)", xlim=(-3, 103))
+    axis.axhline(len(PART_COLOURS) - 0.5, color="black", linewidth=0.8)
+    axis.invert_yaxis()
+    axis.grid(alpha=0.3, axis="x")
+    _split_legend(axis, 1)
+    said = "; ".join(f"{part} {evaluation.span(scores.loc[scores['part'] == part, 'accuracy'])}" for part in parts)
+    return _finish(figure, f"Accuracy on the parts of Testing, over all runs on splits A and B: {said}.")
+
+
+def _split_legend(axis, height, **settings):
+    line = plt.Line2D
+    handles = [line([], [], color=c, marker="o", ls="", mec="black", label=PROTOCOL_NAMES[p]) for p, c in SPLIT_COLOURS.items()]
+    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, height), ncols=2, **settings)
+
+
+def two_kinds_of_glioma(manifest, folder=None, columns=5):
+    """Gliomas of Testing: slices of the Cheng set above, foreign ones below; phantoms without a dataset.
+
+    No Cheng slice can stand in for a foreign glioma, so a few are shown, credited, at most 150 pixels a side.
+    """
+    testing = manifest[(manifest["split"] == "Testing") & (manifest["class"] == "glioma_tumor")]
+    foreign = manifest.iloc[protocols.testing_parts(manifest)["foreign gliomas"]]
+    kinds = {"Cheng set": testing[testing["cheng_slice"].notna()], "foreign": foreign}
+    figure, axes = plt.subplots(2, columns, figsize=(1.8 * columns, 4))
+    for row, (kind, images) in zip(axes, kinds.items()):
+        chosen = images.iloc[np.linspace(0, len(images) - 1, columns).astype(int)]  # spread over the folder, not picked
+        for number, (axis, path) in enumerate(zip(row, chosen["path"])):
+            show_scan(axis, path, "glioma_tumor", folder, seed=number)
+        row[0].set_ylabel(f"{kind} ({len(images)})")
+    what = "drawn phantoms, not scans" if folder is None else f"{columns} of each kind, spread evenly over the folder"
+    known = ", ".join(f"{len(images)} {kind}" for kind, images in kinds.items())
+    return _finish(figure, f"Gliomas of Testing, {what}: {known}, of {len(testing)}.")
+
+
+def neighbours_beside_network(neighbours, runs, manifest):
+    """1-nearest-neighbour, without training, beside the runs of networks on splits A and B.
+
+    Args:
+        neighbours: `audit.neighbour_scores`.
+        runs: list of `training.Run`.
+    """
+    summary = evaluation.summarise(runs, manifest)
+    figure, axis = plt.subplots(figsize=(8.5, 3.4))
+    bars = axis.barh(
+        range(len(neighbours)), 100 * neighbours["accuracy"], height=0.55, color="#BBBBBB", label="nearest neighbour"
+    )
+    axis.bar_label(bars, [f"{100 * value:.1f} " for value in neighbours["accuracy"]], padding=-30, fontsize=9)
+    for row, (protocol, colour) in enumerate(SPLIT_COLOURS.items()):
+        found = 100 * summary.loc[summary["protocol"] == protocol, "val_accuracy"]
+        axis.plot(found, np.full(len(found), row), "o", color=colour, alpha=0.8, markeredgecolor="black", label="_")
+    axis.set(yticks=range(len(neighbours)), yticklabels=[f"{n} ({c})" for n, c in neighbours["images"].items()])
+    axis.set(xlabel="accuracy (%); circles: the report's networks, trained", xlim=(0, 103))
+    axis.invert_yaxis()
+    said = "; ".join(f"{name} {value:.1%}" for name, value in neighbours["accuracy"].items())
+    splits = summary.groupby("protocol")["val_accuracy"]
+    networks = ", ".join(f"{PROTOCOL_NAMES[name]} {evaluation.span(found)}" for name, found in splits)
+    return _finish(figure, f"The class of the most alike training image: {said}. The trained networks: {networks}.")
+
+
+def draws_beside_testing(ranges, pairs):
+    """Where the middle 95 % of random draws of split B's validation images lie, beside the accuracy on Testing.
+
+    Args:
+        ranges: `evaluation.draw_ranges` of split B runs.
+        pairs: `evaluation.testing_pairs`.
+    """
+    rows = [(name, size) for name in _network_names(ranges) for size in ranges["size"].unique()]
+    figure, axis = plt.subplots(figsize=(8, 0.45 * len(rows) + 1.5))
+    for row, (name, size) in enumerate(rows):
+        chosen = ranges[(ranges["widths"] == name) & (ranges["size"] == size)]
+        for shift, draw in zip(np.linspace(-0.3, 0.3, len(chosen) + 2)[1:-1], chosen.itertuples()):
+            axis.plot([100 * draw.low, 100 * draw.high], [row + shift] * 2, color=TRAINING, linewidth=3, solid_capstyle="butt")
+            axis.plot(100 * draw.middle, row + shift, "o", color=TRAINING, markeredgecolor="black")
+        found = 100 * pairs.loc[pairs["widths"] == name, "testing"]
+        axis.plot(found, np.full(len(found), row), "o", color=VALIDATION, alpha=0.8, markeredgecolor="black")
+    axis.set(yticks=range(len(rows)), yticklabels=[f"{name} · {size} images" for name, size in rows], xlabel="accuracy (%)")
+    axis.invert_yaxis()
+    axis.grid(alpha=0.3, axis="x")
+    line = plt.Line2D
+    handles = [
+        line([], [], color=VALIDATION, marker="o", ls="", mec="black", label="split A, on Testing"),
+        line([], [], color=TRAINING, marker="o", mec="black", linewidth=3, label="split B, middle 95 % of random draws"),
+    ]
+    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
+    lowest = ranges.groupby("size")[["low", "high"]].agg({"low": "min", "high": "max"})
+    said = "; ".join(f"of {size} images {100 * row['low']:.1f} to {100 * row['high']:.1f} %" for size, row in lowest.iterrows())
+    return _finish(
+        figure, f"Random draws of split B's validation images: {said}. On Testing: {evaluation.span(pairs['testing'])}."
+    )
+
+
+def quality(images, manifest):
+    """Size and contrast of the images of Training, of Testing and of its foreign gliomas, by class: median, half and 95 %.
+
+    The dotted line is the side that the network sees.
+
+    Args:
+        images: `audit.Scans.table`, whole and in the manifest's order.
+    """
+    foreign = np.isin(np.arange(len(manifest)), protocols.testing_parts(manifest)["foreign gliomas"])
+    kinds = {"Training": images["split"] == "Training", "Testing": (images["split"] == "Testing") & ~foreign, "foreign": foreign}
+    shown = [(folder, name, kind) for folder, name in zip(dataset.CLASSES, dataset.NAMES) for kind in kinds]
+    shown = [(folder, name, kind) for folder, name, kind in shown if kind != "foreign" or name == "glioma"]
+    measures = {"shorter side (pixels)": images[["width", "height"]].min(axis=1), "contrast (std of grey levels)": images["std"]}
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
+    medians = {}
+    for axis, (measure, values) in zip(axes, measures.items()):
+        groups = [values[kinds[kind] & (images["class"] == folder)] for folder, _, kind in shown]
+        for row, (group, (_, name, kind)) in enumerate(zip(groups, shown)):
+            low, quarter, middle, three_quarters, high = group.quantile([0.025, 0.25, 0.5, 0.75, 0.975])
+            colour = CLASS_COLOURS[name]
+            axis.plot([low, high], [row, row], color=colour, linewidth=1.5)
+            axis.plot([quarter, three_quarters], [row, row], color=colour, linewidth=7, solid_capstyle="butt")
+            face = {"Training": "white", "Testing": "black", "foreign": "#F0E442"}[kind]
+            axis.plot(middle, row, "o", color=face, markeredgecolor="black")
+        axis.set(xlabel=measure)
+        axis.grid(alpha=0.3, axis="x")
+        medians[measure] = [f"{group.median():.0f}" for group in groups]
+    axes[0].axvline(dataset.IMAGE_SIZE[0], color="black", linestyle=":")
+    axes[0].set(yticks=range(len(shown)), yticklabels=[f"{name}, {kind}" for _, name, kind in shown])
+    axes[0].invert_yaxis()
+    said = ", ".join(f"{name} {kind} {side} and {std}" for (_, name, kind), side, std in zip(shown, *medians.values()))
+    return _finish(figure, f"Median shorter side in pixels and contrast in grey levels: {said}.")

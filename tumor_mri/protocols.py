@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 SPLIT_SEED = 1337
 VALIDATION_SHARE = 0.2
@@ -48,6 +48,19 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
     return Split(rows[train], rows[validation])
 
 
+def testing_parts(manifest: pd.DataFrame) -> dict:
+    """``Testing`` in three disjoint parts, by name, as arrays of rows.
+
+    ``near-copies`` of an image in ``Training``; of the others, ``foreign gliomas``, which are no slices of the Cheng set as all
+    gliomas in ``Training`` are; and ``others``.
+    """
+    testing = (manifest["split"] == "Testing").to_numpy()
+    near = testing & manifest["near_copy"].to_numpy(dtype=bool)
+    foreign = testing & ~near & (manifest["class"] == "glioma_tumor").to_numpy() & manifest["cheng_slice"].isna().to_numpy()
+    parts = {"near-copies": near, "foreign gliomas": foreign, "others": testing & ~near & ~foreign}
+    return {name: np.flatnonzero(part) for name, part in parts.items()}
+
+
 def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
     """Rows of ``Testing`` that no network trained on ``Training`` has met: no near-copy, no known patient in common; 133 images.
 
@@ -58,7 +71,31 @@ def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(is_testing & ~manifest["near_copy"].astype(bool) & ~manifest["group"].isin(known))
 
 
-PROTOCOLS = ("testing_folder", "training_only", "grouped")
+def foreign_halves(manifest: pd.DataFrame) -> tuple:
+    """The foreign gliomas in two halves that keep groups whole: two arrays of rows."""
+    rows = testing_parts(manifest)["foreign gliomas"]
+    first, second = next(GroupKFold(2).split(rows, groups=manifest["group"].iloc[rows]))
+    return rows[first], rows[second]
+
+
+def foreign_added(manifest: pd.DataFrame, fold: int = 0) -> Split:
+    """Split B, with one half of the foreign gliomas in the place of as many Cheng gliomas that train.
+
+    Nothing else differs from `training_only` with the same seed: the one tells what foreign gliomas are worth, the other what as
+    many Cheng gliomas are. Both are judged on the other half, ``foreign_halves(manifest)[1 - fold]``.
+    """
+    if fold not in (0, 1):
+        raise ValueError(f"fold {fold} does not exist: foreign_added has folds 0 and 1")
+    split = training_only(manifest)
+    added = foreign_halves(manifest)[fold]
+    gliomas = np.flatnonzero((manifest["class"].iloc[split.train] == "glioma_tumor").to_numpy())
+    train = split.train.copy()
+    train[np.random.RandomState(SPLIT_SEED).choice(gliomas, len(added), replace=False)] = added
+    return Split(train, split.validation)
+
+
+PROTOCOLS = ("testing_folder", "training_only", "grouped", "foreign_added")
+FOLD_COUNTS = {"testing_folder": 1, "training_only": 1, "grouped": GROUPED_FOLDS, "foreign_added": 2}
 
 
 def check(protocol: str, fold: int = 0) -> None:
@@ -69,7 +106,7 @@ def check(protocol: str, fold: int = 0) -> None:
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
-    folds = GROUPED_FOLDS if protocol == "grouped" else 1
+    folds = FOLD_COUNTS[protocol]
     if not 0 <= fold < folds:
         raise ValueError(
             f"fold {fold} does not exist: {protocol} has {'only fold 0' if folds == 1 else f'folds 0 to {folds - 1}'}"
@@ -82,7 +119,7 @@ def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
     Args:
         manifest: the table of `dataset.load_manifest`, in its own order.
         protocol: one of `PROTOCOLS`.
-        fold: 0 to 4 for ``grouped``; the other protocols have one fold, 0.
+        fold: 0 to 4 for ``grouped``, 0 or 1 for ``foreign_added``; the other protocols have one fold, 0.
 
     Raises:
         ValueError: for an unknown protocol, or a fold that the protocol does not have.
@@ -90,4 +127,6 @@ def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
     check(protocol, fold)
     if protocol == "grouped":
         return grouped(manifest, fold)
+    if protocol == "foreign_added":
+        return foreign_added(manifest, fold)
     return testing_folder(manifest) if protocol == "testing_folder" else training_only(manifest)

@@ -19,7 +19,7 @@ class RunConfig:
 
     Attributes:
         protocol: how images train and validate, one of `protocols.PROTOCOLS`.
-        fold: 0 to 4 under ``grouped``, 0 elsewhere.
+        fold: 0 to 4 under ``grouped``, 0 or 1 under ``foreign_added``, 0 elsewhere.
         network: ``cnn`` for the report's, else the name of the builder given to `train`.
         widths: filters of the three convolutions and units of the dense layer; empty for another network than the report's.
         seed: of weights, dropout and the order of the images; 0 or more.
@@ -60,7 +60,7 @@ class RunConfig:
     def key(self) -> str:
         """A name for the run, and for the file that keeps it: what was asked for, and nothing else."""
         parts = [self.protocol]
-        if self.protocol == "grouped":
+        if protocols.FOLD_COUNTS.get(self.protocol, 1) > 1:
             parts.append(f"fold{self.fold}")
         parts += [self.network, *(str(width) for width in self.widths), f"seed{self.seed}"]
         named = {"protocol", "fold", "network", "widths", "seed"}
