@@ -19,6 +19,7 @@ import tarfile
 import threading
 import time
 from dataclasses import replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def world(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *args: None  # a client that went away
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     world.address = f"http://127.0.0.1:{server.server_port}"
 
     def no_kaggle(scratch, progress):
@@ -255,20 +256,18 @@ def packed(**arrays):
     return buffer.getvalue()
 
 
-def enormous(world, path):
+@cache
+def enormous():
     """A picture of 40,000 by 40,000 pixels in a few hundred kilobytes."""
-    Image.new("1", (40_000, 40_000)).save(world.images / path, "PNG")
+    buffer = io.BytesIO()
+    Image.new("1", (40_000, 40_000)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def sparse(world, path, size=10**12):
     """A file that is a terabyte long and holds nothing."""
     with (world.images / path).open("wb") as file:
         file.truncate(size)
-
-
-def all_enormous(world):
-    enormous(world, FIRST)
-    world.write_all((world.images / FIRST).read_bytes())
 
 
 def version(world, package, number):
@@ -298,14 +297,14 @@ READ = ("runs", TRAIN)  # the commands that read records
 CASES = [
     # archives
     ("cut archive", lambda w: w.serve(body=cut(w)), GET, 1, "no whole archive"),
-    ("bits flipped", lambda w: w.serve(body=archive(w)[:500] + b"\xff" * 99 + archive(w)[599:]), GET, 1, "archive|altered"),
+    ("bits flipped", lambda w: w.serve(body=archive(w)[:500] + b"\xff" * 99 + archive(w)[599:]), GET, 1, "holds no|archive|altered"),
     ("leaves its folder", lambda w: w.serve(body=archive(w, member("../evil", size=4))), GET, 1, "would leave"),
     ("leaves it deeper", lambda w: w.serve(body=archive(w, member("a/../../evil", size=4))), GET, 1, "would leave"),
     ("absolute path", lambda w: w.serve(body=archive(w, member("/tmp/evil", size=4))), GET, 1, "would leave"),
     ("soft link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.SYMTYPE, linkname="/etc"))), GET, 1, "is a link"),
     ("hard link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.LNKTYPE, linkname="y"))), GET, 1, "is a link"),
     ("device", lambda w: w.serve(body=archive(w, member("x", type=tarfile.CHRTYPE))), GET, 1, "is a link or"),
-    ("unpacks too large", lambda w: w.serve(body=archive(w, member("x", size=401 * 10**6))), GET, 1, "unpacks to more"),
+    ("unpacks too large", lambda w: w.serve(body=archive(w, member("x", size=10**6)), largest=10**5), GET, 1, "unpacks to more"),
     ("extra member", lambda w: w.serve(body=archive(w, member("repository-3ea9f4e/Testing/.x", size=4))), GET, 1, "extra"),
     ("wrong checksum", lambda w: (w.write(FIRST, b"other"), w.serve(body=archive(w))), GET, 1, "truncated"),
     ("nothing in it", lambda w: (w.remove("Testing/no_tumor"), w.serve(body=archive(w))), GET, 1, "missing"),
@@ -341,7 +340,7 @@ CASES = [
     ("truncated file", lambda w: w.write(FIRST, (w.images / FIRST).read_bytes()[:-9]), CHECKED, 1, f"truncated: {FIRST}"),
     ("empty file", lambda w: w.write(FIRST, b""), CHECKED, 1, f"truncated: {FIRST}"),
     ("no image, same size", lambda w: w.write(FIRST, bytes((w.images / FIRST).stat().st_size)), CHECKED, 1, f"altered: {FIRST}"),
-    ("enormous picture", lambda w: enormous(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
+    ("enormous picture", lambda w: w.write(FIRST, enormous()), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous file", lambda w: sparse(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous extra file", lambda w: sparse(w, f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
     ("link to nothing", lambda w: (w.images / f"{GLIOMA}/more.jpg").symlink_to("nothing"), CHECKED, 1, "extra.*more.jpg"),
@@ -352,14 +351,14 @@ CASES = [
     ("no such folder", lambda w: None, ("verify /absent", "audit /absent"), 1, "there is no folder /absent"),
     ("other folder", lambda w: None, ("verify {root}/home", "audit {root}/home"), 1, "missing: |no image"),
     ("all cut", lambda w: w.write_all(b"\xff\xd8"), "audit {root}/images", 1, "can be read"),
-    ("all enormous", lambda w: all_enormous(w), "audit {root}/images", 1, "decompression bomb"),
+    ("all enormous", lambda w: w.write_all(enormous()), "audit {root}/images", 1, "decompression bomb"),
     # disk and folders
     ("disk full, images", lambda w: w.fail(np, "save", errno.ENOSPC), "decode", 1, "No space left.*Make room"),
     ("disk full, archive", lambda w: (w.serve(), w.fail(Path, "open", errno.ENOSPC, "archive")), GET, 1, "No space"),
     ("disk full, unpacking", lambda w: (w.serve(body=archive(w)), w.fail(tarfile, "copyfileobj", errno.ENOSPC)), GET, 1, "space"),
     ("read-only data", lambda w: (w.serve(), w.fail(dataset.tempfile, "mkdtemp", errno.EROFS)), GET, 1, "Read-only.*TUMOR"),
     ("unreadable folder", lambda w: w.fail(Path, "read_bytes", errno.EACCES, GLIOMA), "verify", 1, "Permission denied"),
-    ("disk full, records", lambda w: w.fail(os, "fsync", errno.ENOSPC), TRAIN, 1, "cannot be written: No space"),
+    ("disk full, records", lambda w: w.fail(os, "fsync", errno.ENOSPC), TRAIN, 1, "cannot be written.*No space"),
     ("read-only records", lambda w: w.fail(records.tempfile, "TemporaryFile", errno.EROFS), TRAIN, 1, "Read-only"),
     ("output is a file", lambda w: None, "audit --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
     ("output is a file", lambda w: None, "reproduce --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
