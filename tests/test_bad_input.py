@@ -297,7 +297,7 @@ READ = ("runs", TRAIN)  # the commands that read records
 CASES = [
     # archives
     ("cut archive", lambda w: w.serve(body=cut(w)), GET, 1, "no whole archive"),
-    ("bits flipped", lambda w: w.serve(body=archive(w)[:500] + b"\xff" * 99 + archive(w)[599:]), GET, 1, "holds no|archive|altered"),
+    ("bits flipped", lambda w: w.serve(body=archive(w)[:500] + b"\xff" * 99 + archive(w)[599:]), GET, 1, "holds|archive|altered"),
     ("leaves its folder", lambda w: w.serve(body=archive(w, member("../evil", size=4))), GET, 1, "would leave"),
     ("leaves it deeper", lambda w: w.serve(body=archive(w, member("a/../../evil", size=4))), GET, 1, "would leave"),
     ("absolute path", lambda w: w.serve(body=archive(w, member("/tmp/evil", size=4))), GET, 1, "would leave"),
