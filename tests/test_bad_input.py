@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import tarfile
 import threading
 import time
 from dataclasses import replace
-from functools import partial
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tqdm.auto import tqdm
 
 from tumor_mri import __main__ as cli
 from tumor_mri import dataset, pages, phantoms, records, study, training
@@ -48,14 +50,23 @@ class World:
             folder.mkdir(parents=True)
         draw_dataset(self.images).to_csv(self.data / "manifest.csv", index=False)
 
-    def serve(self, **answer):
-        """Let the server give this answer to `download`, where no dataset is on this machine."""
+    def serve(self, url=None, largest=None, **answer):
+        """Let the server, or an address, give this answer to `download`, where no dataset is on this machine."""
         self.patch.delenv("TUMOR_MRI_DATA")
         self.answer.update(answer)
+        if url:
+            self.patch.setattr(dataset, "ARCHIVE_URL", url)
+        if largest:
+            self.patch.setattr(dataset, "LARGEST_UNPACKED", largest)
 
     def write(self, path, content):
         """Write a file of the dataset."""
         (self.images / path).write_bytes(content)
+
+    def write_all(self, content):
+        """Write the same into every file of the dataset."""
+        for path in self.images.rglob("*.jpg"):
+            path.write_bytes(content)
 
     def rename(self, path, name):
         (self.images / path).rename((self.images / path).with_name(name))
@@ -91,7 +102,10 @@ class World:
 def digest(path):
     if path.is_dir():
         return "folder"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and path.stat().st_size < 10**7 else "other"
+    if not path.is_file() or path.stat().st_size > 10**7:
+        return "other"
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def draw_dataset(folder):
@@ -127,6 +141,10 @@ def member(name, **settings):
     return made
 
 
+def silent(*arguments, **settings):
+    return tqdm(*arguments, **settings | {"disable": True})
+
+
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     root = tmp_path / "world"
@@ -135,22 +153,20 @@ def world(tmp_path, monkeypatch):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):  # noqa: N802
-            answer = world.answer
+            answer, told = world.answer, self.headers.get("Authorization", "")
+            body = answer["body"].replace(b"CREDENTIALS", told.encode())
             self.send_response(answer["status"] if self.path != "/moved" else 200)
-            self.send_header("Content-Length", str(answer["promise"] or len(answer["body"])))
+            self.send_header("Content-Length", str(answer["promise"] or len(body)))
             for name, value in answer["headers"].items():
-                self.send_header(name, value.replace("CREDENTIALS", self.headers.get("Authorization", "")))
+                self.send_header(name, value)
             self.end_headers()
             time.sleep(answer["stall"])
-            step = 4096 if answer["drip"] else max(len(answer["body"]), 1)
-            for start in range(0, len(answer["body"]), step):
-                self.wfile.write(answer["body"][start : start + step].replace(b"CREDENTIALS", self._credentials()))
+            step = 4096 if answer["drip"] else max(len(body), 1)
+            for start in range(0, len(body), step):
+                self.wfile.write(body[start : start + step])
                 time.sleep(answer["drip"])
 
         do_POST = do_GET  # noqa: N815
-
-        def _credentials(self):
-            return self.headers.get("Authorization", "").encode()
 
         def log_message(self, *args):
             pass
@@ -158,7 +174,7 @@ def world(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *args: None  # a client that went away
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     world.address = f"http://127.0.0.1:{server.server_port}"
 
     def no_kaggle(scratch, progress):
@@ -171,19 +187,19 @@ def world(tmp_path, monkeypatch):
         "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
         "SILENCE": 0.5,
         "_cache_folder": lambda: world.data / "cache",
-        "tqdm": partial(dataset.tqdm, disable=True),
         "_fetch_from_kaggle": no_kaggle,
     }.items():
         if name == "_fetch_from_kaggle":
             world.fetch_from_kaggle = dataset._fetch_from_kaggle
         monkeypatch.setattr(dataset, name, value)
+    monkeypatch.setattr(dataset, "tqdm", silent)
+    monkeypatch.setattr(pages, "tqdm", silent)
     monkeypatch.setattr(study, "RECORDED", world.records)
     monkeypatch.setattr(study, "LOCAL", root / "local")
     monkeypatch.setattr(study, "STUDIES", {"tiny": [CONFIG]})
     monkeypatch.setattr(study, "PATIENCE", 1)
     monkeypatch.setattr(study.tempfile, "tempdir", str(root / "tmp"))
     monkeypatch.setenv("TUMOR_MRI_DATA", str(world.images))
-    monkeypatch.setenv("HOME", str(root / "home"))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLEHUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(root / "home"))
@@ -201,6 +217,7 @@ def use_kaggle(world, **environment):
     world.patch.setattr(dataset, "KAGGLE_SERVER", ("127.0.0.1", int(world.address.rsplit(":")[-1])))
     world.patch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, world.address)
     world.patch.setattr(dataset, "ARCHIVE_URL", "http://127.0.0.1:9/")
+    world.patch.setenv("HOME", str(world.root / "home"))
     for name, value in environment.items():
         world.patch.setenv(name, value)
 
@@ -208,7 +225,7 @@ def use_kaggle(world, **environment):
 def refusal(status, text="CREDENTIALS is not valid"):
     """What Kaggle's server says to wrong credentials; at its worst, with the credentials."""
     body = json.dumps({"code": status, "message": text}).encode()
-    return {"status": status, "body": body, "promise": len(body) + 200, "headers": {"Content-Type": "application/json"}}
+    return {"status": status, "body": body, "headers": {"Content-Type": "application/json"}}
 
 
 def kaggle_json(world, text):
@@ -222,7 +239,7 @@ def run_of_nothing(config=CONFIG):
     return training.Run(config, {"val_accuracy": [0.5]}, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
 
 
-def altered_record(change):
+def altered(change):
     """The bytes of a record whose text was changed, and its digest made to fit: whole, but not of this version."""
     with np.load(io.BytesIO(records.encode(run_of_nothing()))) as stored:
         arrays = {name: stored[name] for name in stored.files}
@@ -239,21 +256,18 @@ def packed(**arrays):
     return buffer.getvalue()
 
 
-def enormous(world, path):
+@cache
+def enormous():
     """A picture of 40,000 by 40,000 pixels in a few hundred kilobytes."""
-    Image.new("1", (40_000, 40_000)).save(world.images / path, "PNG")
+    buffer = io.BytesIO()
+    Image.new("1", (40_000, 40_000)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def sparse(world, path, size=10**12):
     """A file that is a terabyte long and holds nothing."""
     with (world.images / path).open("wb") as file:
         file.truncate(size)
-
-
-def everything(world, make):
-    """Do something to every image."""
-    for path in world.images.rglob("*.jpg"):
-        make(world, path.relative_to(world.images))
 
 
 def version(world, package, number):
@@ -276,42 +290,44 @@ def whole():
 
 
 CHECKED = ("download", "verify", "decode", "audit")  # the commands that look at the dataset
+GET = "download"
 TRAIN = "train --study tiny --record"
+READ = ("runs", TRAIN)  # the commands that read records
 
 CASES = [
     # archives
-    ("cut archive", lambda w: w.serve(body=cut(w)), "download", 1, "no whole archive"),
-    ("bits flipped", lambda w: w.serve(body=archive(w)[:500] + b"\xff" * 99 + archive(w)[599:]), "download", 1, "archive|altered"),
-    ("leaves its folder", lambda w: w.serve(body=archive(w, member("../evil", size=4))), "download", 1, "would leave"),
-    ("leaves it deeper", lambda w: w.serve(body=archive(w, member("a/../../evil", size=4))), "download", 1, "would leave"),
-    ("absolute path", lambda w: w.serve(body=archive(w, member("/tmp/evil", size=4))), "download", 1, "would leave"),
-    ("soft link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.SYMTYPE, linkname="/etc"))), "download", 1, "is a link"),
-    ("hard link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.LNKTYPE, linkname="y"))), "download", 1, "is a link"),
-    ("device", lambda w: w.serve(body=archive(w, member("x", type=tarfile.CHRTYPE))), "download", 1, "is a link or"),
-    ("unpacks too large", lambda w: w.serve(body=archive(w, member("x", size=401 * 10**6))), "download", 1, "unpacks to more"),
-    ("extra member", lambda w: w.serve(body=archive(w, member("repository-3ea9f4e/Testing/.x", size=4))), "download", 1, "extra"),
-    ("wrong checksum", lambda w: (w.write(FIRST, b"other"), w.serve(body=archive(w))), "download", 1, "truncated"),
-    ("nothing in it", lambda w: (w.remove("Testing/no_tumor"), w.serve(body=archive(w))), "download", 1, "missing"),
+    ("cut archive", lambda w: w.serve(body=cut(w)), GET, 1, "no whole archive"),
+    ("bits flipped", lambda w: w.serve(body=archive(w)[:500] + b"\xff" * 99 + archive(w)[599:]), GET, 1, "holds|archive|altered"),
+    ("leaves its folder", lambda w: w.serve(body=archive(w, member("../evil", size=4))), GET, 1, "would leave"),
+    ("leaves it deeper", lambda w: w.serve(body=archive(w, member("a/../../evil", size=4))), GET, 1, "would leave"),
+    ("absolute path", lambda w: w.serve(body=archive(w, member("/tmp/evil", size=4))), GET, 1, "would leave"),
+    ("soft link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.SYMTYPE, linkname="/etc"))), GET, 1, "is a link"),
+    ("hard link", lambda w: w.serve(body=archive(w, member("x", type=tarfile.LNKTYPE, linkname="y"))), GET, 1, "is a link"),
+    ("device", lambda w: w.serve(body=archive(w, member("x", type=tarfile.CHRTYPE))), GET, 1, "is a link or"),
+    ("unpacks too large", lambda w: w.serve(body=archive(w, member("x", size=10**6)), largest=10**5), GET, 1, "unpacks to more"),
+    ("extra member", lambda w: w.serve(body=archive(w, member("repository-3ea9f4e/Testing/.x", size=4))), GET, 1, "extra"),
+    ("wrong checksum", lambda w: (w.write(FIRST, b"other"), w.serve(body=archive(w))), GET, 1, "truncated"),
+    ("nothing in it", lambda w: (w.remove("Testing/no_tumor"), w.serve(body=archive(w))), GET, 1, "missing"),
     # download
-    ("no network", lambda w: (w.serve(), w.patch.setattr(dataset, "ARCHIVE_URL", "http://127.0.0.1:9/")), "download", 1, "refused"),
-    ("no such host", lambda w: (w.serve(), w.patch.setattr(dataset, "ARCHIVE_URL", "http://a.invalid/")), "download", 1, "by hand"),
-    ("server stalls", lambda w: w.serve(body=b"late", stall=3), "download", 1, "timed out|nothing arrived"),
-    ("server cuts off", lambda w: w.serve(body=archive(w), promise=10**6), "download", 1, "stopped at|IncompleteRead"),
-    ("larger than any", lambda w: (w.serve(body=archive(w)), w.patch.setattr(dataset, "LARGEST_UNPACKED", 99)), "download", 1, "larger"),
-    ("endless redirect", lambda w: w.serve(status=302, headers={"Location": w.address}), "download", 1, "302"),
-    ("redirect to a file", lambda w: w.serve(status=302, headers={"Location": "file:///etc/passwd"}), "download", 1, "not allowed"),
-    *((str(code), lambda w, code=code: w.serve(status=code), "download", 1, str(code)) for code in (401, 403, 404, 429, 500, 503)),
-    ("web page", lambda w: w.serve(body=b"<html>Sign in</html>"), "download", 1, "no whole archive"),
-    ("nothing", lambda w: w.serve(), "download", 1, "no whole archive"),
+    ("no network", lambda w: w.serve(url="http://127.0.0.1:9/"), GET, 1, "refused"),
+    ("no such host", lambda w: w.serve(url="http://a.invalid/"), GET, 1, "by hand"),
+    ("server stalls", lambda w: w.serve(body=b"late", stall=3), GET, 1, "timed out|nothing arrived"),
+    ("server cuts off", lambda w: w.serve(body=archive(w), promise=10**6), GET, 1, "stopped at|IncompleteRead"),
+    ("larger than any", lambda w: w.serve(body=archive(w), largest=99), GET, 1, "larger"),
+    ("endless redirect", lambda w: w.serve(status=302, headers={"Location": w.address}), GET, 1, "302"),
+    ("redirect to a file", lambda w: w.serve(status=302, headers={"Location": "file:///etc/passwd"}), GET, 1, "not allowed"),
+    *((str(code), lambda w, code=code: w.serve(status=code), GET, 1, str(code)) for code in (401, 403, 404, 429, 500, 503)),
+    ("web page", lambda w: w.serve(body=b"<html>Sign in</html>"), GET, 1, "no whole archive"),
+    ("nothing", lambda w: w.serve(), GET, 1, "no whole archive"),
     # credentials
-    ("wrong key", lambda w: use_kaggle(w, KAGGLE_USERNAME="me", KAGGLE_KEY=SECRET, answer=refusal(401)), "download", 1, "HTTP 401"),
-    ("expired token", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=SECRET, answer=refusal(403)), "download", 1, "renew or remove"),
-    ("told back", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=SECRET, answer=refusal(400)), "download", 1, "Tried Kaggle"),
-    ("key told back", lambda w: use_kaggle(w, KAGGLE_USERNAME="me", KAGGLE_KEY=SECRET, answer=refusal(500)), "download", 1, "Kaggle"),
-    ("token of two lines", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=f"{SECRET}\nmore"), "download", 1, "Tried Kaggle"),
-    ("empty credentials", lambda w: use_kaggle(w, KAGGLE_USERNAME="", KAGGLE_KEY="", answer=refusal(401)), "download", 1, "401"),
-    ("empty kaggle.json", lambda w: kaggle_json(w, ""), "download", 1, "Invalid Kaggle credentials file"),
-    ("kaggle.json without key", lambda w: kaggle_json(w, '{"username": "me"}'), "download", 1, "missing 'key'"),
+    ("wrong key", lambda w: use_kaggle(w, KAGGLE_USERNAME="me", KAGGLE_KEY=SECRET, answer=refusal(401)), GET, 1, "HTTP 401"),
+    ("expired token", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=SECRET, answer=refusal(403)), GET, 1, "renew or remove"),
+    ("told back", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=SECRET, answer=refusal(400)), GET, 1, "Tried Kaggle"),
+    ("key told back", lambda w: use_kaggle(w, KAGGLE_USERNAME="me", KAGGLE_KEY=SECRET, answer=refusal(500)), GET, 1, "Kaggle"),
+    ("token of two lines", lambda w: use_kaggle(w, KAGGLE_API_TOKEN=f"{SECRET}\nmore"), GET, 1, "Tried Kaggle"),
+    ("empty credentials", lambda w: use_kaggle(w, KAGGLE_USERNAME="", KAGGLE_KEY="", answer=refusal(401)), GET, 1, "401"),
+    ("empty kaggle.json", lambda w: kaggle_json(w, ""), GET, 1, "Invalid Kaggle credentials file"),
+    ("kaggle.json without key", lambda w: kaggle_json(w, '{"username": "me"}'), GET, 1, "missing 'key'"),
     # the dataset's folder
     ("no class folder", lambda w: w.remove(GLIOMA), CHECKED, 1, f"missing: {FIRST}"),
     ("misspelt class folder", lambda w: w.rename(GLIOMA, "glioma_tumour"), CHECKED, 1, "renamed.*was Training/glioma_tumor"),
@@ -324,7 +340,7 @@ CASES = [
     ("truncated file", lambda w: w.write(FIRST, (w.images / FIRST).read_bytes()[:-9]), CHECKED, 1, f"truncated: {FIRST}"),
     ("empty file", lambda w: w.write(FIRST, b""), CHECKED, 1, f"truncated: {FIRST}"),
     ("no image, same size", lambda w: w.write(FIRST, bytes((w.images / FIRST).stat().st_size)), CHECKED, 1, f"altered: {FIRST}"),
-    ("enormous picture", lambda w: enormous(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
+    ("enormous picture", lambda w: w.write(FIRST, enormous()), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous file", lambda w: sparse(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous extra file", lambda w: sparse(w, f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
     ("link to nothing", lambda w: (w.images / f"{GLIOMA}/more.jpg").symlink_to("nothing"), CHECKED, 1, "extra.*more.jpg"),
@@ -334,37 +350,32 @@ CASES = [
     ("TUMOR_MRI_DATA too long", lambda w: w.patch.setenv("TUMOR_MRI_DATA", "x" * 5000), CHECKED, 1, "too long"),
     ("no such folder", lambda w: None, ("verify /absent", "audit /absent"), 1, "there is no folder /absent"),
     ("other folder", lambda w: None, ("verify {root}/home", "audit {root}/home"), 1, "missing: |no image"),
-    ("all cut", lambda w: everything(w, lambda w, path: w.write(path, b"\xff\xd8")), "audit {root}/images", 1, "can be read"),
-    ("all enormous", lambda w: everything(w, enormous), "audit {root}/images", 1, "decompression bomb"),
+    ("all cut", lambda w: w.write_all(b"\xff\xd8"), "audit {root}/images", 1, "can be read"),
+    ("all enormous", lambda w: w.write_all(enormous()), "audit {root}/images", 1, "decompression bomb"),
     # disk and folders
     ("disk full, images", lambda w: w.fail(np, "save", errno.ENOSPC), "decode", 1, "No space left.*Make room"),
-    ("disk full, archive", lambda w: (w.serve(body=archive(w)), w.fail(Path, "open", errno.ENOSPC, "archive")), "download", 1, "No space"),
-    (
-        "disk full, unpacking",
-        lambda w: (w.serve(body=archive(w)), w.fail(tarfile, "copyfileobj", errno.ENOSPC)),
-        "download",
-        1,
-        "Tried.*No space",
-    ),
-    ("read-only data", lambda w: (w.serve(), w.fail(dataset.tempfile, "mkdtemp", errno.EROFS)), "download", 1, "Read-only.*TUMOR"),
+    ("disk full, archive", lambda w: (w.serve(), w.fail(Path, "open", errno.ENOSPC, "archive")), GET, 1, "No space"),
+    ("disk full, unpacking", lambda w: (w.serve(body=archive(w)), w.fail(tarfile, "copyfileobj", errno.ENOSPC)), GET, 1, "space"),
+    ("read-only data", lambda w: (w.serve(), w.fail(dataset.tempfile, "mkdtemp", errno.EROFS)), GET, 1, "Read-only.*TUMOR"),
     ("unreadable folder", lambda w: w.fail(Path, "read_bytes", errno.EACCES, GLIOMA), "verify", 1, "Permission denied"),
-    ("disk full, records", lambda w: w.fail(os, "fsync", errno.ENOSPC), TRAIN, 1, "records cannot be written.*No space"),
-    ("read-only records", lambda w: w.fail(records.tempfile, "TemporaryFile", errno.EROFS), TRAIN, 1, "cannot be written.*Read-only"),
-    ("output is a file", lambda w: None, ("audit --output {root}/data/manifest.csv", "reproduce --output {root}/data/manifest.csv"), 1, "exists"),
-    ("disk full, audit", lambda w: w.fail(pd.DataFrame, "to_csv", errno.ENOSPC), "audit --output {root}/home", 1, "No space left"),
+    ("disk full, records", lambda w: w.fail(os, "fsync", errno.ENOSPC), TRAIN, 1, "cannot be written.*No space"),
+    ("read-only records", lambda w: w.fail(records.tempfile, "TemporaryFile", errno.EROFS), TRAIN, 1, "Read-only"),
+    ("output is a file", lambda w: None, "audit --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
+    ("output is a file", lambda w: None, "reproduce --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
+    ("disk full, audit", lambda w: w.fail(pd.DataFrame, "to_csv", errno.ENOSPC), "audit --output {root}/tmp", 1, "No space"),
     # records
-    ("no record", lambda w: w.record(b"not a record"), ("runs", TRAIN), 1, "damaged, or no record"),
-    ("empty record", lambda w: w.record(b""), ("runs", TRAIN), 1, "damaged, or no record"),
-    ("cut record", lambda w: w.record(whole()[:-40]), ("runs", TRAIN), 1, "damaged"),
-    ("flipped record", lambda w: w.record(whole()[:90] + b"\xff" + whole()[91:]), ("runs", TRAIN), 1, "damaged"),
-    ("pickle", lambda w: w.record(packed(about=np.array([{}], dtype=object))), ("runs", TRAIN), 1, "allow_pickle=False"),
-    ("foreign archive", lambda w: w.record(packed(x=np.zeros(3))), ("runs", TRAIN), 1, "no record"),
-    ("record too large", lambda w: w.record(packed(about=np.zeros(51 * 10**6, np.uint8))), ("runs", TRAIN), 1, "unpacks to more"),
-    ("later format", lambda w: w.record(altered_record(lambda about: about.update(format=2))), ("runs", TRAIN), 1, "update the project"),
-    ("later setting", lambda w: w.record(altered_record(lambda about: about["config"].update(new=1))), ("runs", TRAIN), 1, "not know"),
-    ("lost setting", lambda w: w.record(altered_record(lambda about: about.pop("history"))), ("runs", TRAIN), 1, "not know"),
-    ("other protocol", lambda w: w.record(altered_record(lambda a: a["config"].update(protocol="z"))), ("runs", TRAIN), 1, "unknown protocol"),
-    ("another run's", lambda w: w.record(records.encode(run_of_nothing(replace(CONFIG, seed=9)))), ("runs", TRAIN), 1, "of another run"),
+    ("no record", lambda w: w.record(b"not a record"), READ, 1, "damaged, or no record"),
+    ("empty record", lambda w: w.record(b""), READ, 1, "damaged, or no record"),
+    ("cut record", lambda w: w.record(whole()[:-40]), READ, 1, "damaged"),
+    ("flipped record", lambda w: w.record(whole()[:90] + b"\xff" + whole()[91:]), READ, 1, "damaged"),
+    ("pickle", lambda w: w.record(packed(about=np.array([{}], dtype=object))), READ, 1, "allow_pickle=False"),
+    ("foreign archive", lambda w: w.record(packed(x=np.zeros(3))), READ, 1, "no record"),
+    ("record too large", lambda w: w.record(packed(about=np.zeros(51 * 10**6, np.uint8))), READ, 1, "unpacks to more"),
+    ("later format", lambda w: w.record(altered(lambda about: about.update(format=2))), READ, 1, "update the project"),
+    ("later setting", lambda w: w.record(altered(lambda about: about["config"].update(new=1))), READ, 1, "not know"),
+    ("lost setting", lambda w: w.record(altered(lambda about: about.pop("history"))), READ, 1, "not know"),
+    ("other protocol", lambda w: w.record(altered(lambda a: a["config"].update(protocol="z"))), READ, 1, "unknown protocol"),
+    ("another run's", lambda w: w.record(records.encode(run_of_nothing(replace(CONFIG, seed=9)))), READ, 1, "of another run"),
     ("other dataset", lambda w: w.record(whole()), "runs", 1, "not the images of its protocol"),
     ("record is a folder", lambda w: (w.records / "x.npz").mkdir(), "runs", 1, "Is a directory"),
     # arguments
@@ -379,9 +390,9 @@ CASES = [
     ("no address", lambda w: None, "train --study tiny --scheduler tcp://127.0.0.1:port", 1, "port|scheduler"),
     ("no such notebook", lambda w: None, "notebooks {root}/absent.ipynb", 1, "No such file"),
     ("no notebook", lambda w: None, "notebooks {root}/data/manifest.csv", 1, "is no notebook"),
-    ("not a notebook", lambda w: (w.root / "home/a.ipynb").write_text("{}"), "notebooks {root}/home/a.ipynb", 1, "is no notebook"),
+    ("not a notebook", lambda w: (w.root / "a.ipynb").write_text("{}"), "notebooks {root}/a.ipynb", 1, "is no notebook"),
     # versions
-    ("old TensorFlow", lambda w: version(w, "tensorflow", "2.18.1"), "decode", 1, "tensorflow from 2.19 to below 2.22, found 2.18.1"),
+    ("old TensorFlow", lambda w: version(w, "tensorflow", "2.18.1"), "decode", 1, "tensorflow from 2.19 to below 2.22.*2.18.1"),
     ("late TensorFlow", lambda w: version(w, "tensorflow", "2.22.0-rc1"), "decode", 1, "found 2.22.0-rc1"),
     ("old Keras", lambda w: version(w, "keras", "2.15.0"), "decode", 1, "keras from 3.10 to below 4, found 2.15.0"),
     # processes of their own
@@ -415,8 +426,6 @@ def call(command, root, capfd):
 
 @pytest.mark.parametrize(("prepare", "command", "status", "words"), FLAT)
 def test_bad_input_is_one_sentence_and_harms_nothing(world, capfd, prepare, command, status, words):
-    import re
-
     prepare(world)
     before = world.seen()
     capfd.readouterr()

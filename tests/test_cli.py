@@ -1,4 +1,4 @@
-"""The command line: help, exit statuses, one sentence instead of a traceback, and a quick import without TensorFlow."""
+"""The command line: help, lists, and a quick import without TensorFlow; bad arguments are in test_bad_input."""
 
 import subprocess
 import sys
@@ -16,20 +16,6 @@ def test_help(arguments, capsys):
         cli.main([*arguments, "--help"])
     assert ended.value.code == 0
     assert "usage" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("arguments", [["fly"], [], ["train"], ["train", "--study", "unknown"]], ids=str)
-def test_wrong_arguments_end_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(arguments)
-    assert ended.value.code == 2
-
-
-def test_errors_are_one_sentence(capsys, tmp_path):
-    assert cli.main(["verify", str(tmp_path / "absent")]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: there is no folder")
-    assert "Traceback" not in error
 
 
 def test_runs_and_claims_are_listed(capsys):
