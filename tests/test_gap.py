@@ -103,7 +103,7 @@ def test_draws_scatter_more_when_they_are_smaller(base, manifest):
 )
 def test_the_verdict_on_c9_follows_its_criterion(runs, manifest, monkeypatch, testing, near_copies, verdict):
     pairs = evaluation.testing_pairs(runs, manifest).iloc[[0, 0]]
-    pairs = pairs.assign(testing=testing, near_copies=near_copies, set_aside=0.93, low=0.90)
+    pairs = pairs.assign(testing=testing, near_copies=near_copies, set_aside=0.93, low=0.90, high=0.95)
     monkeypatch.setattr(evaluation, "testing_pairs", lambda *arguments: pairs)
     assert evaluation.claim_on_testing(runs, manifest).verdict == verdict
 

@@ -372,9 +372,7 @@ def neighbours_beside_network(neighbours, runs, manifest):
     """
     summary = evaluation.summarise(runs, manifest)
     figure, axis = plt.subplots(figsize=(8.5, 3.4))
-    bars = axis.barh(
-        range(len(neighbours)), 100 * neighbours["accuracy"], height=0.55, color="#BBBBBB", label="nearest neighbour"
-    )
+    axis.barh(range(len(neighbours)), 100 * neighbours["accuracy"], height=0.55, color="#BBBBBB")
     for row, value in enumerate(neighbours["accuracy"]):
         axis.text(2, row, f"{100 * value:.1f}", va="center")
     for row, (protocol, colour) in enumerate(SPLIT_COLOURS.items()):
