@@ -7,6 +7,7 @@ From the images alone for any folder of class folders (`audit_folder`); joined w
 
 import hashlib
 import io
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,7 +210,8 @@ def manifest_thumbnails(folder, manifest: pd.DataFrame) -> np.ndarray:
 
 
 def _bar(iterable, text, total):
-    return tqdm(iterable, desc=text, total=total, leave=False, disable=None)  # None: shown on a terminal only
+    in_notebook = "ipykernel" in sys.modules  # its outputs are stored, and a bar is none
+    return tqdm(iterable, desc=text, total=total, leave=False, disable=in_notebook or None)  # None: shown on a terminal only
 
 
 def nearest(thumbnails, rows=None, reference=None, groups=None, tile=TILE) -> tuple:

@@ -359,7 +359,7 @@ def claim_on_testing(runs, manifest) -> Verdict:
     ``data/report/claims.csv``; fewer than two such pairs decide nothing.
     """
     pairs = testing_pairs(runs, manifest)
-    few = pairs["low"] <= pairs["testing"]
+    few = pairs["testing"].between(pairs["low"], pairs["high"])
     poor = pairs["near_copies"] < pairs["set_aside"] - 0.05
     here = (
         f"Testing {span(pairs['testing'])}, its near-copies {span(pairs['near_copies'])}; split B {span(pairs['set_aside'])}, "
@@ -373,13 +373,13 @@ def testing_pairs(runs, manifest) -> pd.DataFrame:
     """A row for each split A run with a split B run of the same network and seed; accuracies of 1.
 
     Columns: widths, seed, testing (all of it), near_copies, foreign (points that errors on foreign gliomas cost), from split A;
-    set_aside, low (below which 2.5 % of draws of 394 lie), from split B.
+    set_aside, low and high (the middle 95 % of draws of 394), from split B.
     """
     check_comparable(runs, manifest)
     split_a, split_b = ([run for run in runs if run.config.protocol == name] for name in ("testing_folder", "training_only"))
     columns = ["widths", "seed"]
     if not split_a or not split_b:
-        return pd.DataFrame(columns=[*columns, "testing", "near_copies", "foreign", "set_aside", "low"])
+        return pd.DataFrame(columns=[*columns, "testing", "near_copies", "foreign", "set_aside", "low", "high"])
     scores = testing_scores(split_a, manifest).set_index("part")
     of_part = {part: scores.loc[[part]].set_index(columns) for part in protocols.testing_parts(manifest)}
     wrong = sum(part["errors"] for part in of_part.values())
@@ -387,8 +387,8 @@ def testing_pairs(runs, manifest) -> pd.DataFrame:
     table = pd.DataFrame({"testing": 1 - wrong / images, "near_copies": of_part["near-copies"]["accuracy"]})
     table["foreign"] = 100 * of_part["foreign gliomas"]["errors"] / images
     set_aside = key_figures(split_b, manifest).set_index(columns)["val_accuracy"].rename("set_aside")
-    low = draw_ranges(split_b, manifest, (ENOUGH,)).set_index(columns)["low"]
-    return table.join(set_aside, how="inner").join(low).reset_index()
+    draws = draw_ranges(split_b, manifest, (ENOUGH,)).set_index(columns)[["low", "high"]]
+    return table.join(set_aside, how="inner").join(draws).reset_index()
 
 
 def _verdict(held):

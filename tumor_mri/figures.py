@@ -353,7 +353,8 @@ def two_kinds_of_glioma(manifest, folder=None, columns=5):
     kinds = {"Cheng set": testing[testing["cheng_slice"].notna()], "foreign": foreign}
     figure, axes = plt.subplots(2, columns, figsize=(1.8 * columns, 4))
     for row, (kind, images) in zip(axes, kinds.items()):
-        chosen = images.iloc[np.linspace(0, len(images) - 1, columns).astype(int)]  # spread over the folder, not picked
+        different = images.drop_duplicates("group")
+        chosen = different.iloc[np.linspace(0, len(different) - 1, columns).astype(int)]  # spread over the folder, not picked
         for number, (axis, path) in enumerate(zip(row, chosen["path"])):
             show_scan(axis, path, "glioma_tumor", folder, seed=number)
         row[0].set_ylabel(f"{kind} ({len(images)})")
@@ -371,15 +372,14 @@ def neighbours_beside_network(neighbours, runs, manifest):
     """
     summary = evaluation.summarise(runs, manifest)
     figure, axis = plt.subplots(figsize=(8.5, 3.4))
-    bars = axis.barh(
-        range(len(neighbours)), 100 * neighbours["accuracy"], height=0.55, color="#BBBBBB", label="nearest neighbour"
-    )
-    axis.bar_label(bars, [f"{100 * value:.1f} " for value in neighbours["accuracy"]], padding=-30, fontsize=9)
+    axis.barh(range(len(neighbours)), 100 * neighbours["accuracy"], height=0.55, color="#BBBBBB")
+    for row, value in enumerate(neighbours["accuracy"]):
+        axis.text(2, row, f"{100 * value:.1f}", va="center")
     for row, (protocol, colour) in enumerate(SPLIT_COLOURS.items()):
         found = 100 * summary.loc[summary["protocol"] == protocol, "val_accuracy"]
-        axis.plot(found, np.full(len(found), row), "o", color=colour, alpha=0.8, markeredgecolor="black", label="_")
+        axis.plot(found, np.full(len(found), row), "o", color=colour, alpha=0.8, markeredgecolor="black")
     axis.set(yticks=range(len(neighbours)), yticklabels=[f"{n} ({c})" for n, c in neighbours["images"].items()])
-    axis.set(xlabel="accuracy (%); circles: the report's networks, trained", xlim=(0, 103))
+    axis.set(xlabel="accuracy (%); bars: nearest neighbour, circles: the report's networks", xlim=(0, 103))
     axis.invert_yaxis()
     said = "; ".join(f"{name} {value:.1%}" for name, value in neighbours["accuracy"].items())
     splits = summary.groupby("protocol")["val_accuracy"]
@@ -447,7 +447,11 @@ def quality(images, manifest):
         axis.grid(alpha=0.3, axis="x")
         medians[measure] = [f"{group.median():.0f}" for group in groups]
     axes[0].axvline(dataset.IMAGE_SIZE[0], color="black", linestyle=":")
+    axes[0].set_xlim(left=0)
     axes[0].set(yticks=range(len(shown)), yticklabels=[f"{name}, {kind}" for _, name, kind in shown])
     axes[0].invert_yaxis()
     said = ", ".join(f"{name} {kind} {side} and {std}" for (_, name, kind), side, std in zip(shown, *medians.values()))
-    return _finish(figure, f"Median shorter side in pixels and contrast in grey levels: {said}.")
+    sides = measures["shorter side (pixels)"][images["split"] == "Testing"]
+    small = (sides < dataset.IMAGE_SIZE[0]).sum()
+    sentence = f"Median shorter side in pixels and contrast in grey levels: {said}. "
+    return _finish(figure, f"{sentence}{small} of {len(sides)} Testing images have a side below {dataset.IMAGE_SIZE[0]} pixels.")
