@@ -14,6 +14,9 @@ import sys
 SUPPORTED = {"tensorflow": ("2.19", "2.22"), "keras": ("3.10", "4")}  # from, to below; as in requirements.txt
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow leaves oneDNN off on processors without VNNI or bfloat16; measured on one of those, a step of training is 1.35 times
+# as fast with it
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # a notebook and the worker that trains for it share a GPU: neither may take all of its memory at the start
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
