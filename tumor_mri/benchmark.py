@@ -174,7 +174,8 @@ def _nearest_class(thumbnails, labels, train, asked):
 
 def _linear_class(thumbnails, labels, train, asked):
     scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty takes for granted
-    model = LogisticRegression(C=0.01, max_iter=2000).fit(scale * thumbnails[train], labels[train])
+    # a looser tolerance than scikit-learn's: 16 times as fast, for half a point of accuracy
+    model = LogisticRegression(C=0.01, max_iter=2000, tol=0.01).fit(scale * thumbnails[train], labels[train])
     return model.predict(scale * thumbnails[asked])
 
 
@@ -185,8 +186,9 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
     for fold in FOLDS[protocol]:
         split = protocols.split(manifest, protocol, fold)
         rows.append(split.validation)
-        predicted.append(classify(thumbnails, labels, split.train, split.validation))
-        unseen.append(_score_unseen(classify(thumbnails, labels, split.train, testing), manifest))
+        classes = classify(thumbnails, labels, split.train, np.concatenate([split.validation, testing]))
+        predicted.append(classes[: len(split.validation)])
+        unseen.append(_score_unseen(classes[len(split.validation) :], manifest))
     rows, predicted = np.concatenate(rows), np.concatenate(predicted)
     right = predicted == labels[rows]
     low, high = evaluation.group_interval(right, groups[rows])
