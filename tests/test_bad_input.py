@@ -185,7 +185,7 @@ def world(tmp_path, monkeypatch):
         "DATA": world.data,
         "KAGGLE_MOUNT": root / "mount",
         "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
-        "SILENCE": 0.5,
+        "SILENCE": 2,
         "_cache_folder": lambda: world.data / "cache",
         "_fetch_from_kaggle": no_kaggle,
     }.items():

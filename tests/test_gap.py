@@ -143,13 +143,14 @@ def test_pictures_without_a_dataset_are_phantoms(manifest, capsys, monkeypatch):
 
 
 def test_figures_take_any_number_of_seeds(runs, manifest, capsys):
-    more = [replace(run, config=replace(run.config, seed=seed)) for run in runs for seed in (1, 2, 3)]
+    first = [run for run in runs if run.config.seed == 1]
+    more = [replace(run, config=replace(run.config, seed=seed)) for run in first for seed in (1, 2, 3)]
     scores = evaluation.testing_scores(more, manifest)
     figures.errors_by_part(scores)
     figures.accuracy_by_part(scores)
     on_b = [run for run in more if run.config.protocol == "training_only"]
     pairs = evaluation.testing_pairs(more, manifest)
-    assert len(pairs) == 3 * len(evaluation.testing_pairs(runs, manifest))
+    assert len(pairs) == 3 * len(evaluation.testing_pairs(first, manifest))
     figures.draws_beside_testing(evaluation.draw_ranges(on_b, manifest), pairs)
     assert capsys.readouterr().out.count("\n") == 3
 

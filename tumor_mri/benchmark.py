@@ -174,8 +174,7 @@ def _nearest_class(thumbnails, labels, train, asked):
 
 def _linear_class(thumbnails, labels, train, asked):
     scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty takes for granted
-    # a looser tolerance than scikit-learn's: 16 times as fast, for half a point of accuracy
-    model = LogisticRegression(C=0.01, max_iter=2000, tol=0.01).fit(scale * thumbnails[train], labels[train])
+    model = LogisticRegression(C=0.01, solver="newton-cg").fit(scale * thumbnails[train], labels[train])
     return model.predict(scale * thumbnails[asked])
 
 

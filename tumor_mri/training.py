@@ -46,7 +46,10 @@ class RunConfig:
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
         protocols.check(self.protocol, self.fold)
-        network.check_widths(self.widths)
+        if self.network == "cnn":
+            network.check_widths(self.widths)
+        elif self.widths:
+            raise ValueError(f"widths are those of 'cnn'; the network {self.network!r} has its own, got {self.widths!r}")
         if self.seed < 0:
             raise ValueError(f"a seed is 0 or more, got {self.seed}")
         if self.precision not in ("mixed_bfloat16", "float32"):
