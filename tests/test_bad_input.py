@@ -183,6 +183,7 @@ def world(tmp_path, monkeypatch):
     for name, value in {
         "ROOT": root,
         "DATA": world.data,
+        "LOCAL_DATA": world.data,
         "KAGGLE_MOUNT": root / "mount",
         "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
         "SILENCE": 0.5,
