@@ -207,17 +207,22 @@ def push(folders, client) -> None:
     Raises:
         KaggleError: with what Kaggle says, where it takes one of them not.
     """
-    for folder in folders:
-        push_one = _push_dataset if folder == folders[0] else _push_notebook
-        try:
-            result = push_one(folder, client)
-        except KaggleError:
-            raise
-        except (Exception, SystemExit) as error:  # whatever the client or the network does wrong
-            raise KaggleError(f"{folder.name} could not be pushed: {dataset.reason(error)}") from error
-        if result.error:
-            raise KaggleError(f"Kaggle does not take {folder.name}: {dataset.reason(result.error)}")
-        print(f"pushed {folder.name}: {result.url}")
+    support, *notebooks = folders
+    _push(_push_dataset, support, client)
+    for folder in notebooks:
+        _push(_push_notebook, folder, client)
+
+
+def _push(how, folder, client):
+    try:
+        result = how(folder, client)
+    except KaggleError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the client or the network does wrong
+        raise KaggleError(f"{folder.name} could not be pushed: {dataset.reason(error)}") from error
+    if result.error:
+        raise KaggleError(f"Kaggle does not take {folder.name}: {dataset.reason(result.error)}")
+    print(f"pushed {folder.name}: {result.url}")
 
 
 def _push_dataset(folder, client):
