@@ -6,7 +6,7 @@ PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 
-.PHONY: help reproduce test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark claims clean
+.PHONY: help reproduce test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark claims kaggle kaggle-push clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,12 @@ benchmark: venv  ## compute the baselines of BENCHMARK.md anew, and write its ta
 
 claims: venv  ## the report's claims beside the recorded runs
 	$(PY) -m tumor_mri claims
+
+kaggle: venv  ## write what Kaggle takes under build/kaggle: a folder for each notebook, and a dataset with the package
+	@$(PY) -m tumor_mri kaggle
+
+kaggle-push: venv  ## and push it with Kaggle's own client, where there are credentials
+	@$(PY) -m tumor_mri kaggle --push
 
 clean:  ## remove what was built; the dataset and the virtual environment stay
 	rm -rf build data/cache .pytest_cache .ruff_cache

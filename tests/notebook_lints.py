@@ -4,8 +4,10 @@ import ast
 import json
 import re
 
+from tumor_mri import pages
+
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:root|work|tmp|home|Users|opt|usr)/\w|[A-Z]:\\\\")
-LONGEST_CELL, LONGEST_FUNCTION = 20, 10
+LONGEST_CELL, LONGEST_FIRST_CELL, LONGEST_FUNCTION = 20, 25, 10
 
 
 def code_cells(notebook):
@@ -21,6 +23,12 @@ def opening(notebook):
     wanted = ["# ", "*You need:*", "*Takes:*", "Not a diagnostic device"]
     lacks = [words for words in wanted if words not in first.source]
     return [f"the first cell lacks {words!r}" for words in lacks] + ([] if first.cell_type == "markdown" else ["is no text"])
+
+
+def first_cell(notebook):
+    first = code_cells(notebook)[0].source
+    long = ["is too long"] if len(first.splitlines()) > LONGEST_FIRST_CELL else []
+    return long + ([] if first == pages.FIRST_CELL else ["is not pages.FIRST_CELL: run `make notebooks`"])
 
 
 def ending(notebook):
@@ -51,7 +59,7 @@ def absolute_paths(notebook):
 def long_code(notebook):
     problems = []
     for cell in code_cells(notebook):
-        if len(cell.source.splitlines()) > LONGEST_CELL:
+        if len(cell.source.splitlines()) > LONGEST_CELL and cell is not code_cells(notebook)[0]:  # for which see first_cell
             problems.append(f"a cell of {len(cell.source.splitlines())} lines")
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
@@ -70,4 +78,4 @@ def pictures(notebook):
     return problems
 
 
-LINTS = (opening, ending, execution_counts, stored_errors, magics, absolute_paths, long_code, pictures)
+LINTS = (opening, first_cell, ending, execution_counts, stored_errors, magics, absolute_paths, long_code, pictures)

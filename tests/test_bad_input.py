@@ -30,7 +30,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tumor_mri import __main__ as cli
-from tumor_mri import dataset, pages, phantoms, records, study, training
+from tumor_mri import dataset, kaggle, pages, phantoms, records, study, training
 
 SECRET = "KGAT_secret-of-the-tests"
 ENDLESS = 10**9  # a promise that is never kept
@@ -183,6 +183,7 @@ def world(tmp_path, monkeypatch):
     for name, value in {
         "ROOT": root,
         "DATA": world.data,
+        "LOCAL_DATA": world.data,
         "KAGGLE_MOUNT": root / "mount",
         "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
         "SILENCE": 2,
@@ -292,6 +293,8 @@ def whole():
 CHECKED = ("download", "verify", "decode", "audit")  # the commands that look at the dataset
 GET = "download"
 TRAIN = "train --study tiny --record"
+HALF = [("HOME", "/absent"), ("KAGGLE_KEY", SECRET)]  # of the credentials
+PUSH = "kaggle --push --output {root}/tmp"
 READ = ("runs", TRAIN)  # the commands that read records
 
 CASES = [
@@ -391,6 +394,12 @@ CASES = [
     ("no such notebook", lambda w: None, "notebooks {root}/absent.ipynb", 1, "No such file"),
     ("no notebook", lambda w: None, "notebooks {root}/data/manifest.csv", 1, "is no notebook"),
     ("not a notebook", lambda w: (w.root / "a.ipynb").write_text("{}"), "notebooks {root}/a.ipynb", 1, "is no notebook"),
+    # Kaggle
+    ("no credentials", lambda w: w.patch.setenv(*HALF[0]), PUSH, 1, "there are none: set KAGGLE_API_TOKEN"),
+    ("half of them", lambda w: [w.patch.setenv(*pair) for pair in HALF], PUSH, 1, "there are none: KAGGLE_USERNAME is not set"),
+    ("read-only output", lambda w: w.fail(Path, "mkdir", errno.EROFS), "kaggle --output {root}/tmp/kaggle", 1, "Read-only"),
+    ("output is a file", lambda w: None, "kaggle --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
+    ("no checkout", lambda w: w.patch.setattr(kaggle, "SOURCE", w.root), "kaggle --output {root}/tmp", 1, "copy of the"),
     # versions
     ("old TensorFlow", lambda w: version(w, "tensorflow", "2.18.1"), "decode", 1, "tensorflow from 2.19 to below 2.22.*2.18.1"),
     ("late TensorFlow", lambda w: version(w, "tensorflow", "2.22.0-rc1"), "decode", 1, "found 2.22.0-rc1"),

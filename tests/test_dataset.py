@@ -59,7 +59,7 @@ def test_the_folder_named_comes_first_and_must_be_right(tmp_path, monkeypatch):
 def test_kaggle_mounts_come_before_data(tmp_path, monkeypatch, layout):
     monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
     monkeypatch.setattr(dataset, "KAGGLE_MOUNT", tmp_path / "input")
-    monkeypatch.setattr(dataset, "DATA", tmp_path / "data")
+    monkeypatch.setattr(dataset, "LOCAL_DATA", tmp_path / "data")
     tiny_dataset(tmp_path / "data" / dataset.FOLDER_NAME)
     assert dataset.find() == tmp_path / "data" / dataset.FOLDER_NAME
     tiny_dataset(tmp_path / "input" / layout)

@@ -46,21 +46,23 @@ def fixture_notebook():
     new = nbformat.v4
     picture = new.new_output("display_data", data={"image/png": "AAAA"})
     said = new.new_output("stream", name="stdout", text="42 points\n")
-    cell = new.new_code_cell("print('42 points')", execution_count=1, outputs=[said, picture], metadata={"tags": ["figure"]})
+    cell = new.new_code_cell("print('42 points')", execution_count=2, outputs=[said, picture], metadata={"tags": ["figure"]})
+    setup = new.new_code_cell(pages.FIRST_CELL, execution_count=1)
     first = "# 1 · A question?\n*You need:* nothing. *Takes:* a second.\n> Not a diagnostic device."
     last = "## Summary\n*Exercises.* 1. None.\n*Next:* nothing"
-    return new.new_notebook(cells=[new.new_markdown_cell(first), cell, new.new_markdown_cell(last)])
+    return new.new_notebook(cells=[new.new_markdown_cell(first), setup, cell, new.new_markdown_cell(last)])
 
 
 WRONG = {
     "opening": lambda book: book.cells[0].update(source="# Title"),
+    "first_cell": lambda book: book.cells[1].update(source="import tumor_mri"),
     "ending": lambda book: book.cells[-1].update(source="The end"),
-    "execution_counts": lambda book: book.cells[1].update(execution_count=3),
-    "stored_errors": lambda book: book.cells[1].outputs[0].update(name="stderr"),
-    "magics": lambda book: book.cells[1].update(source="!ls"),
-    "absolute_paths": lambda book: book.cells[1].update(source="open('/home/me/data.csv')"),
-    "long_code": lambda book: book.cells[1].update(source="x = 1\n" * 30),
-    "pictures": lambda book: book.cells[1].outputs.pop(),
+    "execution_counts": lambda book: book.cells[2].update(execution_count=3),
+    "stored_errors": lambda book: book.cells[2].outputs[0].update(name="stderr"),
+    "magics": lambda book: book.cells[2].update(source="!ls"),
+    "absolute_paths": lambda book: book.cells[2].update(source="open('/home/me/data.csv')"),
+    "long_code": lambda book: book.cells[2].update(source="x = 1\n" * 30),
+    "pictures": lambda book: book.cells[2].outputs.pop(),
 }
 
 

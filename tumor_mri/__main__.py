@@ -8,7 +8,7 @@ from pathlib import Path
 if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before the imports, which would fail in other words
     sys.exit("error: this needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d" % sys.version_info[:2])  # noqa: UP031
 
-from tumor_mri import audit, benchmark, dataset, evaluation, pages, records, study  # noqa: E402
+from tumor_mri import audit, benchmark, dataset, evaluation, kaggle, pages, records, study  # noqa: E402
 
 
 def main(arguments=None) -> int:
@@ -18,6 +18,7 @@ def main(arguments=None) -> int:
         return options.command(options) or 0
     except (
         audit.AuditError,
+        kaggle.KaggleError,
         pages.PageError,
         dataset.DatasetError,
         records.RecordError,
@@ -75,6 +76,10 @@ def _parser():
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
     notebooks = add("notebooks", _notebooks, "execute the notebooks in place, so that they are stored with new outputs")
     notebooks.add_argument("paths", nargs="*", type=Path, help="some notebooks only (default: all)")
+    kaggle_ = add("kaggle", _kaggle, "write what Kaggle takes: a folder for each notebook, and a dataset with the package")
+    kaggle_.add_argument("--user", help="whose Kaggle account (default: that of the credentials here, if any)")
+    kaggle_.add_argument("--push", action="store_true", help="and push it there with Kaggle's own client")
+    kaggle_.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "kaggle", help="default: build/kaggle")
     return parser
 
 
@@ -148,9 +153,9 @@ def _train(options):
 
 
 def _runs(options):
-    for folder in (study.RECORDED, study.LOCAL):
+    for name, folder in (("data/results", study.RECORDED), ("build/runs", study.LOCAL)):
         runs = records.load_all(folder)
-        print(f"{folder.relative_to(dataset.ROOT)}: {len(runs)} runs")
+        print(f"{name}: {len(runs)} runs")
         if runs:
             _print_table(runs)
 
@@ -176,6 +181,17 @@ def _reproduce(options):
 
 def _notebooks(options):
     pages.refresh(options.paths)
+
+
+def _kaggle(options):
+    client = kaggle.connect() if options.push else None
+    user = options.user or kaggle.user_name(client)
+    if not user:
+        print(f"No Kaggle account is known, {kaggle.PLACEHOLDER!r} stands in for it: name yours with --user")
+    folders = kaggle.build(options.output, user or kaggle.PLACEHOLDER)
+    print(f"{len(folders) - 1} notebooks and the dataset {folders[0].name} are in {options.output}")
+    if client:
+        kaggle.push(folders, client)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "data"
+_PACKAGE = Path(__file__).resolve().parent
+_INSTALLED = (_PACKAGE / "data").is_dir()  # a wheel carries the data inside the package, a checkout has them beside it
+DATA = _PACKAGE / "data" if _INSTALLED else _PACKAGE.parent / "data"  # manifest, report's numbers, recorded runs: read only
+ROOT = Path.cwd() if _INSTALLED else _PACKAGE.parent  # what is made here goes below it: images, caches, runs, pages
+LOCAL_DATA = ROOT / "data"
 FOLDER_NAME = "brain-tumor-classification-mri"
-KAGGLE_MOUNT = Path("/kaggle/input")
+KAGGLE_MOUNT = Path(os.environ.get("TUMOR_MRI_KAGGLE_INPUT", "/kaggle/input"))  # the variable is for tests
 KAGGLE_HANDLE = "sartajbhuvaji/brain-tumor-classification-mri"
 KAGGLE_SERVER = ("www.kaggle.com", 443)
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
@@ -84,7 +87,7 @@ def find() -> Path | None:
                 f"TUMOR_MRI_DATA is {named}, but no folder there holds Training and Testing: correct it, or unset it"
             )
         return found
-    return _search(KAGGLE_MOUNT, depth=4) or _search(DATA / FOLDER_NAME, depth=0)
+    return _search(KAGGLE_MOUNT, depth=4) or _search(LOCAL_DATA / FOLDER_NAME, depth=0)
 
 
 def _search(folder, depth):
@@ -199,7 +202,7 @@ def download(target=None, manifest=None, progress=True) -> Path:
     Raises:
         DatasetError: with each attempt and why it failed, and what to do by hand.
     """
-    target = DATA / FOLDER_NAME if target is None else Path(target)
+    target = LOCAL_DATA / FOLDER_NAME if target is None else Path(target)
     manifest = load_manifest() if manifest is None else manifest
     if target.exists():
         check(target, manifest)
@@ -216,7 +219,7 @@ def download(target=None, manifest=None, progress=True) -> Path:
                 os.replace(found, target)
                 return target
             except Exception as error:  # whatever a source does wrong, the next one is tried and the user told
-                failures.append(f"{name}: {_reason(error)}")
+                failures.append(f"{name}: {reason(error)}")
     raise DatasetError(
         f"the dataset could not be downloaded. Tried {'; '.join(failures)}. Download it by hand from {KAGGLE_PAGE}, unpack it "
         f"as data/{FOLDER_NAME}, or set TUMOR_MRI_DATA to its folder"
@@ -239,7 +242,7 @@ def _scratch_beside(target):
         ) from error
 
 
-def _reason(error):
+def reason(error):
     """An error in one line of at most 200 characters, without credentials."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
@@ -409,7 +412,7 @@ def _keep(images, cached):
 
 def _cache_folder():
     """``data/cache``, or a temporary folder where that cannot be written."""
-    for folder in (DATA / "cache", Path(tempfile.gettempdir()) / "tumor_mri"):
+    for folder in (LOCAL_DATA / "cache", Path(tempfile.gettempdir()) / "tumor_mri"):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:

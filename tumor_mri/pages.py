@@ -14,6 +14,35 @@ from tumor_mri import dataset
 NOTEBOOKS = dataset.ROOT / "notebooks"
 STORY = NOTEBOOKS / "images" / "two_splits.png"
 TIMEOUT = 1200  # seconds a cell may take
+REPOSITORY = ""  # this project's address, https://….git, once it has one: in Colab the first cell installs the package from it
+# the first code cell of every notebook, put there by `refresh`: opened alone, the notebook finds the package. A wheel is
+# unpacked, and pip installs no dependencies, so that nothing of the host's own, such as TensorFlow, is changed
+FIRST_CELL = f"""\
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+wheels = sorted(Path(os.environ.get("TUMOR_MRI_KAGGLE_INPUT", "/kaggle/input")).rglob("tumor_mri-*.whl"))
+beside = [folder for folder in (Path.cwd(), Path.cwd().parent) if (folder / "tumor_mri/__init__.py").is_file()]
+if importlib.util.find_spec("tumor_mri"):
+    source = "as installed"
+elif wheels:
+    source = "from an attached dataset"
+    sys.path.insert(0, tempfile.mkdtemp())
+    zipfile.ZipFile(wheels[-1]).extractall(sys.path[0])
+elif beside:
+    source = "from beside the notebook"
+    sys.path.insert(0, str(beside[0]))
+elif "google.colab" in sys.modules and (repository := "{REPOSITORY}"):
+    source = "from its repository"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"git+{{repository}}"], check=True)
+else:
+    raise ModuleNotFoundError("tumor_mri is not here: attach its dataset, or open this notebook in a copy of the repository")
+print(f"tumor_mri is used {{source}}.")"""
 _CREDIT = "Material for learning. Not a diagnostic device."
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
 
@@ -33,11 +62,15 @@ def execute(path):
     Raises:
         PageError: where it is no notebook, a cell fails or takes too long, or its kernel dies.
     """
+    return _execute(_read(path), path)
+
+
+def _execute(notebook, path):
+    """Run a notebook that was read from `path`."""
     from jupyter_core.utils import run_sync
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    notebook = _read(path)
     # the kernel must be this Python, whatever kernels the user has installed
     manager = _kernel_manager()
     client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, resources={"metadata": {"path": str(path.parent)}})
@@ -83,15 +116,25 @@ def _kernel_manager():
 
 
 def refresh(paths=None) -> None:
-    """Execute notebooks and store them with their outputs: what is committed."""
+    """Put the first cell into notebooks, execute them and store them with their outputs: what is committed."""
     import nbformat
 
     for path in tqdm(paths or notebook_paths(), desc="notebooks", unit="notebook"):
-        notebook = execute(path)
+        notebook = _execute(_with_first_cell(_read(path)), path)
         _write_whole(path, nbformat.writes(notebook) + "\n")
         for picture in _story_pictures(notebook):
             STORY.parent.mkdir(exist_ok=True)
             STORY.write_bytes(picture)
+
+
+def _with_first_cell(notebook):
+    """A notebook whose first code cell is `FIRST_CELL`, behind its opening."""
+    import nbformat
+
+    cells = [cell for cell in notebook.cells if "setup" not in cell.metadata.get("tags", [])]
+    setup = nbformat.v4.new_code_cell(FIRST_CELL, id="setup", metadata={"tags": ["setup"]})
+    notebook.cells = [*cells[:1], setup, *cells[1:]]
+    return notebook
 
 
 def _write_whole(path, text):

@@ -1,0 +1,278 @@
+"""The notebooks on Kaggle and in Colab: executed in a place laid out as Kaggle's; metadata under its own client's rules."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from types import SimpleNamespace
+from unittest import mock
+
+import nbformat
+import pytest
+import requests
+from nbclient import NotebookClient
+
+from tumor_mri import __main__ as cli
+from tumor_mri import dataset, kaggle, pages, study
+
+OWNER = "some-one"
+SECRET = "KGAT_secret-of-the-tests"
+LAYOUTS = {"slug": "{slug}", "owner": "datasets/{owner}/{slug}"}
+# what a Python of the clean place does at its start: forget the checkout that is installed here, and refuse other machines
+CLEAN = """\
+import socket, sys
+sys.meta_path[:] = [one for one in sys.meta_path if not getattr(one, "__module__", "").startswith("__editable___tumor_mri")]
+whole = socket.socket.connect
+def connect(self, address):
+    if self.type == socket.SOCK_STREAM and self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError("no network in this test")
+    return whole(self, address)
+socket.socket.connect = connect
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The bundles, as `make kaggle` writes them; the dataset's folder first."""
+    return kaggle.build(tmp_path_factory.mktemp("build"), OWNER)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """An input folder, a working folder and a Python that does not know the package: `place.environment` starts it."""
+    for name in ("input", "working", "tmp", "clean"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "clean" / "sitecustomize.py").write_text(CLEAN)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TUMOR_MRI", "KAGGLE", "PYTHON"))}
+    environment = kept | {"PYTHONPATH": str(tmp_path / "clean"), "TUMOR_MRI_KAGGLE_INPUT": str(tmp_path / "input")}
+    environment |= {"TMPDIR": str(tmp_path / "tmp"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return SimpleNamespace(input=tmp_path / "input", working=tmp_path / "working", environment=environment)
+
+
+def mount(place, layout, owner, slug, source):
+    """Where Kaggle puts a dataset, as links to files; the folders may not be written."""
+    target = place.input / LAYOUTS[layout].format(owner=owner, slug=slug)
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        (target / path.name).symlink_to(path)
+    for folder in (target, *list(target.parents)[: len(target.relative_to(place.input).parts)]):
+        folder.chmod(0o555)
+
+
+def attach(place, layout, folders):
+    """Attach what the bundles' metadata name."""
+    mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
+    mount(place, layout, *dataset.KAGGLE_HANDLE.split("/"), dataset.find())
+
+
+def python(place, code, cwd=None, **environment):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=cwd or place.working, env=place.environment | environment, capture_output=True, text=True)
+
+
+def run(place, path, **environment):
+    """A bundle's notebook as it was stored, and as it is after its execution in the working folder."""
+    stored, notebook = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, km=pages._kernel_manager(), timeout=600, resources={"metadata": {"path": place.working}})
+    client.execute(env=place.environment | environment)
+    return stored, notebook
+
+
+def said(notebook):
+    """What each code cell behind the first one prints and writes."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
+    texts = [[output.get("text", "") for output in cell.outputs if output.get("name") == "stdout"] for cell in cells]
+    written = [[output.get("data", {}).get("text/markdown", "") for output in cell.outputs] for cell in cells]
+    return ["".join(one + other) for one, other in zip(texts, written)]
+
+
+def first_said(notebook):
+    return next(cell for cell in notebook.cells if cell.cell_type == "code").outputs[0]["text"]
+
+
+def everything(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.needs_dataset
+def test_each_notebook_opened_alone_tells_the_same_on_kaggle(place, folders):
+    attach(place, "slug", folders)
+    before = everything(place.input) | everything(folders[0])
+    assert "No module named 'tumor_mri'" in python(place, "import tumor_mri").stderr
+    for page, folder in zip(kaggle.PAGES, folders[1:]):
+        stored, executed = run(place, folder / f"{page.notebook}.ipynb")
+        assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
+        assert said(executed) == said(stored)
+    assert everything(place.input) | everything(folders[0]) == before
+
+
+@pytest.mark.needs_dataset
+def test_a_notebook_trains_on_kaggle(place, folders):
+    attach(place, "owner", folders)
+    assert "No module named 'tumor_mri'" in python(place, "import tumor_mri").stderr
+    stored, executed = run(place, folders[4] / "04_confusion_matrix.ipynb", TUMOR_MRI_RETRAIN="smoke")
+    assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
+    assert said(executed) != said(stored)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_attached_package_reads_from_itself_and_writes_below_the_working_folder(place, folders, layout):
+    mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
+    code = f"{pages.FIRST_CELL}\nfrom tumor_mri import study\nprint(len(study.run('sweep-widths')), study.LOCAL)"
+    done = python(place, code)
+    count, local = done.stdout.splitlines()[-1].split()
+    assert int(count) == len(study.configs("sweep-widths")), done.stderr
+    assert local == str(place.working / "build" / "runs")
+
+
+def test_the_first_cell_says_where_it_found_the_package(place, folders):
+    done = python(place, pages.FIRST_CELL)
+    assert done.returncode == 1 and "ModuleNotFoundError: tumor_mri is not here: attach" in done.stderr.splitlines()[-1]
+    done = python(place, pages.FIRST_CELL, cwd=pages.NOTEBOOKS)
+    assert done.stdout == "tumor_mri is used from beside the notebook.\n", done.stderr
+    done = python(place, pages.FIRST_CELL, PYTHONPATH=f"{place.environment['PYTHONPATH']}{os.pathsep}{kaggle.SOURCE}")
+    assert done.stdout == "tumor_mri is used as installed.\n", done.stderr
+    mount(place, "owner", OWNER, kaggle.SUPPORT_SLUG, folders[0])
+    done = python(place, pages.FIRST_CELL)
+    assert done.stdout == "tumor_mri is used from an attached dataset.\n", done.stderr
+
+
+def test_colab_installs_the_package_only_once_its_address_is_set(place):
+    in_colab = (
+        "import subprocess, sys\nsys.modules['google.colab'] = sys\nsubprocess.run = lambda command, **_: print(*command)\n"
+    )
+    where = "https://example.org/repository.git"
+    cell = pages.FIRST_CELL.replace(f'(repository := "{pages.REPOSITORY}")', f'(repository := "{where}")')
+    done = python(place, in_colab + cell)
+    command, sentence = done.stdout.splitlines()
+    assert command.endswith(f"-m pip install --quiet --no-deps git+{where}")  # no dependency: TensorFlow stays the host's
+    assert sentence == "tumor_mri is used from its repository."
+    assert python(place, cell).returncode == 1  # anywhere else nothing is installed
+    if not pages.REPOSITORY:
+        assert python(place, in_colab + pages.FIRST_CELL).returncode == 1
+
+
+def test_the_table_names_every_notebook():
+    assert [page.notebook for page in kaggle.PAGES] == [path.stem for path in pages.notebook_paths()]
+    trains = ["RETRAIN = False" in path.read_text(encoding="utf-8") for path in pages.notebook_paths()]
+    assert [page.gpu for page in kaggle.PAGES] == trains
+    for title, slug in [(page.title, page.slug) for page in kaggle.PAGES] + [(kaggle.SUPPORT_TITLE, kaggle.SUPPORT_SLUG)]:
+        assert 6 <= len(title) <= 50 and re.fullmatch("[a-z][a-z0-9-]{5,49}", slug)
+
+
+def test_the_wheel_carries_the_data_and_no_image(folders):
+    (wheel,) = folders[0].glob("*.whl")
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/data/")}
+    names = ("*.csv", "*.md", "report/*.csv", "results/*.npz")
+    known = [path.relative_to(dataset.DATA).as_posix() for pattern in names for path in dataset.DATA.glob(pattern)]
+    assert inside == {f"tumor_mri/data/{name}" for name in known}
+    assert sorted(path.name for path in folders[0].iterdir()) == sorted(
+        ["dataset-metadata.json", "manifest.csv", "results", wheel.name]
+    )
+
+
+def test_links_between_notebooks_lead_to_kaggle(folders):
+    links = re.findall(r"\]\(([^)]*)\)", (folders[1] / "01_download_dataset.ipynb").read_text(encoding="utf-8"))
+    assert f"https://www.kaggle.com/code/{OWNER}/{kaggle.PAGES[1].slug}" in links
+    assert not [link for link in links if link.endswith(".ipynb")]
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    """Kaggle's own client, whose requests end in `client.requests` instead of at Kaggle."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KAGGLE_USERNAME", OWNER)
+    monkeypatch.setenv("KAGGLE_KEY", SECRET)
+    pytest.importorskip("kaggle", reason="Kaggle's client needs Python 3.11")
+    client = kaggle.connect()
+    client.requests, client.known = [], False
+    server = mock.MagicMock()
+    server.__enter__.return_value = server
+
+    def take(request):
+        client.requests.append(request)
+        client.known = True
+        return SimpleNamespace(error="", url="https://www.kaggle.com/somewhere")
+
+    def status(name):
+        client.validate_dataset_string(name)
+        if not client.known:
+            raise requests.HTTPError("404")
+        return "ready"
+
+    server.kernels.kernels_api_client.save_kernel.side_effect = take
+    server.datasets.dataset_api_client.create_dataset.side_effect = take
+    server.datasets.dataset_api_client.create_dataset_version.side_effect = take
+    monkeypatch.setattr(client, "build_kaggle_client", lambda: server)
+    monkeypatch.setattr(client, "dataset_status", status)
+    monkeypatch.setattr(client, "upload_files", lambda request, *arguments: client.requests.append(arguments))
+    return client
+
+
+def test_the_official_client_takes_the_bundles(client, folders, capsys):
+    from slugify import slugify
+
+    assert kaggle.user_name(client) == OWNER
+    kaggle.push(folders, client)
+    upload, support, *notebooks = client.requests
+    assert (support.slug, support.title) == (kaggle.SUPPORT_SLUG, kaggle.SUPPORT_TITLE) and support.slug == slugify(support.title)
+    assert "zip" in upload  # else the client leaves the folder of records out
+    for page, request in zip(kaggle.PAGES, notebooks, strict=True):
+        assert request.slug == f"{OWNER}/{slugify(request.new_title)}"
+        assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", dataset.KAGGLE_HANDLE]
+        assert (request.enable_gpu, request.enable_internet, request.is_private) == (page.gpu, False, True)
+    said = capsys.readouterr()
+    assert "does not resolve" not in said.out and SECRET not in said.out + said.err
+    assert said.out.count("pushed ") == len(folders)
+
+
+def test_a_second_push_makes_a_new_version(client, folders):
+    client.known = True
+    kaggle.push(folders[:1], client)
+    assert client.requests[-1].dataset_slug == kaggle.SUPPORT_SLUG
+
+
+WRONG_NOTEBOOK = [
+    ({"title": "Brai"}, "at least five"),
+    ({"language": "english"}, "valid language"),
+    ({"kernel_type": "book"}, "valid kernel type"),
+    ({"code_file": "absent.ipynb"}, "not found"),
+    ({"dataset_sources": ["nobody"]}, "must be specified"),
+    ({"enable_gpu": "perhaps"}, "boolean"),
+]
+WRONG_DATASET = [
+    ({"subtitle": "short"}, "between 20 and 80"),
+    ({"title": "x" * 51}, "between 6 and 50"),
+    ({"licenses": []}, "exactly one"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG_NOTEBOOK, ids=str)
+def test_the_official_client_refuses_wrong_metadata_of_a_notebook(client, tmp_path, change, words):
+    (tmp_path / "01_download_dataset.ipynb").write_text("{}")
+    metadata = kaggle.notebook_metadata(kaggle.PAGES[0], OWNER) | change
+    (tmp_path / "kernel-metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(kaggle.KaggleError, match=words):
+        kaggle._push(kaggle._push_notebook, tmp_path, client)
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG_DATASET, ids=str)
+def test_the_official_client_refuses_wrong_metadata_of_the_dataset(client, tmp_path, change, words):
+    (tmp_path / "dataset-metadata.json").write_text(json.dumps(kaggle.support_metadata(OWNER) | change))
+    with pytest.raises(kaggle.KaggleError, match=words):
+        kaggle.push([tmp_path], client)
+
+
+def test_what_kaggle_refuses_is_told_without_the_key(client, monkeypatch, capsys, tmp_path):
+    def refuse(folder, **settings):
+        raise ValueError(f"the key {SECRET} is wrong")
+
+    monkeypatch.setattr(client, "dataset_create_new", refuse)
+    monkeypatch.setattr(kaggle, "connect", lambda: client)
+    assert cli.main(["kaggle", "--push", "--output", str(tmp_path / "build")]) == 1
+    said = capsys.readouterr()
+    assert "could not be pushed: the key … is wrong" in said.err and SECRET not in said.out + said.err
