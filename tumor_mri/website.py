@@ -41,8 +41,8 @@ def write(notebooks, output, note="", repository="") -> Path:
     """
     import nbformat
 
-    for folder in ("figures", "notebooks"):
-        (output / folder).mkdir(parents=True, exist_ok=True)
+    for folder in (output, output / "figures", output / "notebooks"):
+        folder.mkdir(parents=True, exist_ok=True)
     pages = []
     for name, notebook in notebooks.items():
         _write(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
