@@ -6,13 +6,16 @@ PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 
-.PHONY: help reproduce test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark claims kaggle kaggle-push clean
+.PHONY: help reproduce site test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark claims kaggle kaggle-push clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 reproduce: venv  ## install, get the dataset, execute all notebooks, write them under build/report
 	@$(PY) -m tumor_mri reproduce
+
+site: venv  ## write the notebooks as they are stored, as a website under build/site
+	@$(PY) -m tumor_mri site
 
 test: lint test-unit test-strict test-train  ## all test lanes
 

@@ -365,6 +365,7 @@ CASES = [
     ("read-only records", lambda w: w.fail(records.tempfile, "TemporaryFile", errno.EROFS), TRAIN, 1, "Read-only"),
     ("output is a file", lambda w: None, "audit --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
     ("output is a file", lambda w: None, "reproduce --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
+    ("output is a file", lambda w: None, "site --output {root}/data/manifest.csv", 1, "manifest.csv: File exists"),
     ("disk full, audit", lambda w: w.fail(pd.DataFrame, "to_csv", errno.ENOSPC), "audit --output {root}/tmp", 1, "No space"),
     # records
     ("no record", lambda w: w.record(b"not a record"), READ, 1, "damaged, or no record"),

@@ -7,7 +7,7 @@ import pytest
 
 from tumor_mri import __main__ as cli
 
-COMMANDS = ["download", "verify", "decode", "audit", "train", "runs", "claims", "reproduce", "notebooks", "kaggle"]
+COMMANDS = ["download", "verify", "decode", "audit", "train", "runs", "claims", "reproduce", "site", "notebooks", "kaggle"]
 
 
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=str)

@@ -74,6 +74,8 @@ def _parser():
     add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
+    site = add("site", _site, "write all notebooks as they are stored, without running them, as a website")
+    site.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "site", help="default: build/site")
     notebooks = add("notebooks", _notebooks, "execute the notebooks in place, so that they are stored with new outputs")
     notebooks.add_argument("paths", nargs="*", type=Path, help="some notebooks only (default: all)")
     kaggle_ = add("kaggle", _kaggle, "write what Kaggle takes: a folder for each notebook, and a dataset with the package")
@@ -168,15 +170,16 @@ def _print_table(runs):
 
 
 def _claims(options):
-    runs, manifest = study.run("sweep-widths"), dataset.load_manifest()
-    summary = evaluation.summarise(runs, manifest)
-    for claim in evaluation.DECIDED:
-        print(evaluation.claim(claim, summary))
-    print(evaluation.claim_on_testing(runs, manifest))
+    for verdict in evaluation.verdicts(study.run("sweep-widths"), dataset.load_manifest()):
+        print(verdict)
 
 
 def _reproduce(options):
     print(f"Open {pages.reproduce(options.output)}")
+
+
+def _site(options):
+    print(f"Open {pages.site(options.output)}")
 
 
 def _notebooks(options):

@@ -336,6 +336,12 @@ class Verdict:
         return f"{self.id} · {self.claim} · report: {self.report} · here: {self.here} · {self.verdict}"
 
 
+def verdicts(runs, manifest) -> list:
+    """The verdict on each claim that runs decide: C1 to C7 and C9."""
+    summary = summarise(runs, manifest)
+    return [*(claim(id, summary) for id in DECIDED), claim_on_testing(runs, manifest)]
+
+
 def claim(id, summary) -> Verdict:
     """The verdict on a claim about accuracies, C1 to C7, from the table of `summarise`.
 

@@ -1,15 +1,13 @@
-"""The notebooks, executed and written as web pages; the one room of the package that knows them."""
+"""The notebooks, executed, stored and written as web pages; with `website` the one room of the package that knows them."""
 
 import base64
-import html
 import os
-import re
 import sys
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from tumor_mri import dataset
+from tumor_mri import dataset, website
 
 NOTEBOOKS = dataset.ROOT / "notebooks"
 STORY = NOTEBOOKS / "images" / "two_splits.png"
@@ -43,7 +41,6 @@ elif "google.colab" in sys.modules and (repository := "{REPOSITORY}"):
 else:
     raise ModuleNotFoundError("tumor_mri is not here: attach its dataset, or open this notebook in a copy of the repository")
 print(f"tumor_mri is used {{source}}.")"""
-_CREDIT = "Material for learning. Not a diagnostic device."
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
 
 
@@ -170,61 +167,10 @@ def reproduce(output) -> Path:
         print(f"No dataset could be had, pictures of scans are replaced by drawn phantoms. {error}", file=sys.stderr)
         os.environ["TUMOR_MRI_PHANTOMS"] = "1"
         note = _PHANTOM_NOTE
-    entries = []
-    for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook"):
-        notebook = execute(path)
-        page = output / f"{path.stem}.html"
-        page.write_text(_render(notebook, note), encoding="utf-8")
-        entries.append((page.name, _title(notebook), _question(notebook)))
-    index = output / "index.html"
-    index.write_text(_index(entries, note), encoding="utf-8")
-    return index
+    notebooks = {path.stem: execute(path) for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook")}
+    return website.write(notebooks, output, note, REPOSITORY)
 
 
-def _render(notebook, note):
-    """The page of a notebook, with no request to another host; each figure's sentence is its alt text."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
-    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": _title(notebook)}})
-    body = re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
-    body = re.sub(r'<script src="">\s*</script>', "", body)
-    body = re.sub(r'<script type="module">.*?mermaid.*?</script>', "", body, flags=re.DOTALL)  # no diagrams here
-    sentences = iter(_figure_sentences(notebook))
-    body = re.sub(r'alt="No description has been provided for this image"', lambda _: f'alt="{next(sentences, "")}"', body)
-    banner = f"<p><strong>{_CREDIT} {note}</strong></p>" if note else ""
-    return body.replace("<main>", f"<main>{banner}", 1)
-
-
-def _figure_sentences(notebook):
-    """For each picture, the text that its cell prints."""
-    for cell in notebook.cells:
-        outputs = cell.get("outputs", [])
-        said = " ".join(output["text"] for output in outputs if output["output_type"] == "stream")
-        for output in outputs:
-            if "image/png" in output.get("data", {}):
-                yield html.escape(" ".join(said.split()), quote=True)
-
-
-def _title(notebook):
-    return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-
-
-def _question(notebook):
-    return notebook.cells[0].source.splitlines()[1]
-
-
-def _index(entries, note):
-    rows = "\n".join(
-        f'<li><a href="{name}">{html.escape(title)}</a><br>{html.escape(question)}</li>' for name, title, question in entries
-    )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Brain-tumour MRI classification, reproduced and examined</title>
-<style>body{{font:1.05rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}}li{{margin:.7rem 0}}</style>
-</head><body><h1>Brain-tumour MRI classification, reproduced and examined</h1>
-<p><strong>{_CREDIT}</strong> {note}</p>
-<ul style="list-style:none;padding:0">
-{rows}
-</ul></body></html>
-"""
+def site(output) -> Path:
+    """Write every notebook as it is stored, without running it, as a web page; returns the path of ``index.html``."""
+    return website.write({path.stem: _read(path) for path in notebook_paths()}, Path(output), repository=REPOSITORY)

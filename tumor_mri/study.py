@@ -32,8 +32,8 @@ def _configs(protocol, widths, seeds=SEEDS, **settings):
     return [training.RunConfig(protocol, widths, seed, **settings) for seed in seeds]
 
 
-_A_BASE = _configs("testing_folder", network.BASE_WIDTHS, (1, 2))
-_B_BASE = _configs("training_only", network.BASE_WIDTHS, (1, 2))
+_A_BASE = _configs("testing_folder", network.BASE_WIDTHS)
+_B_BASE = _configs("training_only", network.BASE_WIDTHS)
 _A_CHOSEN = _configs("testing_folder", network.CHOSEN_WIDTHS, (1, 2))
 _B_CHOSEN = _configs("training_only", network.CHOSEN_WIDTHS)
 _A_MORE = _configs("testing_folder", network.MORE_WIDTHS, (1,))
