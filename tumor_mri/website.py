@@ -94,9 +94,16 @@ def _pictures(cell, stem, output):
 def _cells(notebook):
     """A notebook's cells as HTML; links to other notebooks lead to their pages."""
     from nbconvert import HTMLExporter
+    from traitlets.config import Config
 
+    # the cell that finds the package matters to who runs a notebook, not to who reads it
+    without_setup = Config(TagRemovePreprocessor={"enabled": True, "remove_cell_tags": ["setup"]})
     exporter = HTMLExporter(
-        template_name="cells", extra_template_basedirs=[str(TEMPLATES)], exclude_input_prompt=True, exclude_output_prompt=True
+        config=without_setup,
+        template_name="cells",
+        extra_template_basedirs=[str(TEMPLATES)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
     )
     body, _ = exporter.from_notebook_node(notebook)
     return re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
