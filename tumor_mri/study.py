@@ -34,7 +34,7 @@ def _configs(protocol, widths, seeds=SEEDS, **settings):
 
 _A_BASE = _configs("testing_folder", network.BASE_WIDTHS)
 _B_BASE = _configs("training_only", network.BASE_WIDTHS)
-_A_CHOSEN = _configs("testing_folder", network.CHOSEN_WIDTHS, (1, 2))
+_A_CHOSEN = _configs("testing_folder", network.CHOSEN_WIDTHS)
 _B_CHOSEN = _configs("training_only", network.CHOSEN_WIDTHS)
 _A_MORE = _configs("testing_folder", network.MORE_WIDTHS, (1,))
 _B_MORE = _configs("training_only", network.MORE_WIDTHS, (1,))
