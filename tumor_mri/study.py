@@ -14,11 +14,12 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from tumor_mri import dataset, machine, network, records, training
+from tumor_mri import dataset, machine, network, protocols, records, training
 
 RECORDED = dataset.DATA / "results"  # committed: what the notebooks' figures come from
 LOCAL = dataset.ROOT / "build" / "runs"  # trained here, ignored by git
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)  # of the networks that carry the story
+FEWER_SEEDS = (1, 2, 3)  # of those beside it
 MEMORY_OF_A_RUN = 2.5e9  # bytes, measured and rounded up
 PATIENCE = 30  # seconds to wait for a scheduler's workers
 TOPIC = "tumor_mri.epoch"
@@ -36,14 +37,25 @@ _A_BASE = _configs("testing_folder", network.BASE_WIDTHS)
 _B_BASE = _configs("training_only", network.BASE_WIDTHS)
 _A_CHOSEN = _configs("testing_folder", network.CHOSEN_WIDTHS)
 _B_CHOSEN = _configs("training_only", network.CHOSEN_WIDTHS)
-_A_MORE = _configs("testing_folder", network.MORE_WIDTHS, (1,))
-_B_MORE = _configs("training_only", network.MORE_WIDTHS, (1,))
-_B_SOME_MORE = _configs("training_only", network.SOME_MORE_WIDTHS, (1,))
+_A_MORE = _configs("testing_folder", network.MORE_WIDTHS, FEWER_SEEDS)
+_B_MORE = _configs("training_only", network.MORE_WIDTHS, FEWER_SEEDS)
+_B_SOME_MORE = _configs("training_only", network.SOME_MORE_WIDTHS, FEWER_SEEDS)
+_SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
+_GROUPED = [
+    config
+    for widths in (network.BASE_WIDTHS, network.CHOSEN_WIDTHS)
+    for fold in range(protocols.GROUPED_FOLDS)
+    for config in _configs("grouped", widths, (1,), fold=fold)
+]
+_FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", network.BASE_WIDTHS, FEWER_SEEDS, fold=fold)]
 
 STUDIES = {
     "compare-splits": _A_BASE + _B_BASE,
-    "sweep-widths": _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN,
+    "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
+    "foreign-gliomas": _FOREIGN + _B_BASE[: len(FEWER_SEEDS)],  # the same seeds, with and without foreign gliomas
+    "honest-evaluation": _SWEEP + _GROUPED,
+    "precision": _B_BASE + _configs("training_only", network.BASE_WIDTHS, precision="float32"),
 }
 
 
@@ -289,8 +301,8 @@ class _Progress:
 
 
 def _smoke(name):
-    """Two epochs on 64 images for the first seed of each network: seconds instead of hours."""
-    wanted = [config for config in configs(name) if config.seed == 1]
+    """Two epochs on 64 images for the first seed and fold of each network: seconds instead of hours."""
+    wanted = [config for config in configs(name) if config.seed == 1 and config.fold == 0]
     tiny = [replace(config, epochs=2, train_images=64) for config in wanted]
     with tempfile.TemporaryDirectory() as folder:
         return complete(tiny, [folder], title=f"{name}, tiny")
