@@ -10,7 +10,7 @@ from tumor_mri import audit, dataset, evaluation, figures, protocols, study
 
 @pytest.fixture(scope="module")
 def runs():
-    return study.run("sweep-widths")
+    return study.recorded("sweep-widths")
 
 
 @pytest.fixture(scope="module")
