@@ -212,8 +212,9 @@ def unseen_scores(runs, manifest) -> pd.DataFrame:
     """The table of `image_scores`, but of unseen Testing: it chose no epoch, so ``right`` is of the restored network.
 
     Raises:
-        EvaluationError: for a run that trained on images of Testing, or chose its epoch there.
+        EvaluationError: where the runs must not be compared, or one trained on images of Testing or chose its epoch there.
     """
+    check_comparable(runs, manifest)
     paths = list(manifest["path"].iloc[protocols.unseen_testing(manifest)])
     rows = []
     for run in runs:
