@@ -48,6 +48,34 @@ def test_same_seed_same_bits(run, noise, manifest):
     assert other.history["loss"] != run.history["loss"]
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
+def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypatch, precision):
+    built, build = [], network.build_cnn
+
+    def watch(widths):
+        built.append((keras.config.dtype_policy().name, build(widths)))
+        return built[-1][1]
+
+    from tumor_mri.quiet import keras
+
+    monkeypatch.setattr(network, "build_cnn", watch)
+    training.train(replace(CONFIG, epochs=1, precision=precision), noise, manifest, progress=False)
+    (policy, model), computed = built[0], precision.removeprefix("mixed_")
+    assert policy == precision
+    assert [layer.compute_dtype for layer in model.layers if layer.weights] == [computed] * 4 + ["float32"]  # softmax stays exact
+    assert keras.config.dtype_policy().name == "float32"  # nothing of it outlasts the run
+
+
+def test_the_seed_makes_the_weights_whatever_was_built_before():
+    def first_weight(seed):
+        return training.build_alone(lambda: network.build_cnn(CONFIG.widths), "float32", seed).get_weights()[0]
+
+    once = first_weight(1)
+    network.build_cnn(CONFIG.widths)
+    assert np.array_equal(first_weight(1), once)
+    assert not np.array_equal(first_weight(2), once)
+
+
 def test_the_best_epoch_comes_back(run):
     assert np.array_equal(run.val_probabilities.argmax(axis=1), run.val_classes[run.best_epoch - 1])
 

@@ -64,7 +64,7 @@ def evaluate(build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, ima
         for seed in seeds
     ]
     manifest = dataset.load_manifest()
-    architecture = training.describe(training.build_alone(build_network))
+    architecture = training.describe(training.build_alone(build_network, settings["precision"], seed=0))
     runs = []
     for config in tqdm(wanted, desc=name, unit="run"):
         path = records.path_of(config, folder)

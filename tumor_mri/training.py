@@ -139,13 +139,11 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
     split = protocols.split(manifest, config.protocol, config.fold)
     train_rows = split.train[: config.train_images]
 
-    _make_reproducible(config.seed)
-    keras.config.set_dtype_policy(config.precision)
-    try:
-        inner = build_alone(build or (lambda: network.build_cnn(config.widths)))
-        model = _grey_input(inner)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    def build_both():
+        inner = build() if build else network.build_cnn(config.widths)
+        return inner, _grey_input(inner)
+
+    inner, model = build_alone(build_both, config.precision, config.seed)
     model.compile(
         optimizer=inner.optimizer if inner.compiled else keras.optimizers.Adam(config.learning_rate),
         loss=inner.loss if inner.compiled else "categorical_crossentropy",
@@ -215,12 +213,23 @@ def describe(model) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def build_alone(build):
-    """Build a network as if it were the first of its process, so that its layers' names, and `describe`, do not vary."""
+def build_alone(build, precision, seed):
+    """Build a network as if it were the first of its process, so that its layers' names, and `describe`, do not vary.
+
+    Args:
+        build: a function of no arguments.
+        precision: a Keras dtype policy, which holds while it is called.
+        seed: of the weights, and of all that the process draws from then on.
+    """
     from tumor_mri.quiet import keras
 
-    keras.backend.clear_session()
-    return build()
+    keras.backend.clear_session()  # forgets policy and seed too, so that both are set behind it
+    _make_reproducible(seed)
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def _make_reproducible(seed):
