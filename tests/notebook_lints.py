@@ -65,6 +65,12 @@ def stored_errors(notebook):
     return [f"stores an error or a warning: {str(output)[:200]}" for output in found]
 
 
+def stored_widgets(notebook):
+    """A widget lives in its kernel: stored, it is an empty place or an error to whoever opens the notebook."""
+    views = [output for output in outputs(notebook) if pages.WIDGET_VIEW in output.get("data", {})]
+    return ["stores a widget: run `make notebooks`"] if views or "widgets" in notebook.metadata else []
+
+
 def magics(notebook):
     lines = [line for cell in code_cells(notebook) for line in cell.source.splitlines()]
     return [f"command or magic: {line}" for line in lines if line.lstrip().startswith(("!", "%"))]
@@ -97,4 +103,16 @@ def pictures(notebook):
     return problems
 
 
-LINTS = (opening, first_cell, ending, spanish, execution_counts, stored_errors, magics, absolute_paths, long_code, pictures)
+LINTS = (
+    opening,
+    first_cell,
+    ending,
+    spanish,
+    execution_counts,
+    stored_errors,
+    stored_widgets,
+    magics,
+    absolute_paths,
+    long_code,
+    pictures,
+)
