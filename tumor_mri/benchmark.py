@@ -13,14 +13,13 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from tumor_mri import audit, dataset, evaluation, machine, network, protocols, records, study, training
+from tumor_mri import audit, dataset, evaluation, machine, protocols, records, study, tables, training
 
 GROUPS = dataset.DATA / "groups.csv"
 BASELINES = dataset.DATA / "baselines.csv"  # written by `write_data`
 PAGE = dataset.ROOT / "BENCHMARK.md"
 KEPT = dataset.ROOT / "build" / "benchmark"  # runs of a reader's own networks
 FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
-SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
 UNSEEN = [name for name in dataset.CLASSES if name != "no_tumor"]  # every Testing scan without a tumour is a near-copy
 ROW = ["network", "protocol", "seeds", "accuracy", "low", "high", "over", "balanced", "at_best_epoch", "unseen_testing"]
 COLUMNS = ROW + [f"unseen_{name.removesuffix('_tumor')}" for name in UNSEEN]
@@ -92,48 +91,33 @@ def score(runs, manifest) -> pd.DataFrame:
     evaluation.check_comparable(runs, manifest)
     sets = {}
     for run in runs:
-        sets.setdefault((_name(run.config), run.config.protocol), {}).setdefault(run.config.seed, []).append(run)
+        name = evaluation.network_name(run.config)
+        sets.setdefault((name, run.config.protocol), {}).setdefault(run.config.seed, []).append(run)
     rows = []
     for (name, protocol), by_seed in sets.items():
-        whole = [found for found in by_seed.values() if len(found) == len(FOLDS[protocol])]
+        whole = [run for found in by_seed.values() if len(found) == len(FOLDS[protocol]) for run in found]
         if whole:
-            rows.append({"network": name, "protocol": protocol, **_score_seeds(whole, manifest)})
+            rows.append({"network": name, "protocol": protocol, **_score_runs(whole, manifest)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _name(config):
-    return network.label(config.widths) if config.network == "cnn" else config.network
-
-
-def _score_seeds(seeds, manifest):
-    """The row of several seeds, each a list of the runs of all folds."""
-    scored = [_score_folds(folds, manifest) for folds in seeds]
-    row = pd.DataFrame([row for row, _, _ in scored]).mean().to_dict()
-    if len(scored) >= SEEDS_FOR_AN_INTERVAL:
-        mean, half = evaluation.interval([row["accuracy"] for row, _, _ in scored])
-        low, high, over = mean - half, mean + half, "seeds"
-    else:
-        right, groups = np.mean([right for _, right, _ in scored], axis=0), scored[0][2]
-        low, high, over = *evaluation.group_interval(right, groups), "groups"
-    return row | {"seeds": len(scored), "low": low, "high": high, "over": over}
-
-
-def _score_folds(folds, manifest):
-    """Figures of one seed over its folds, how often each validation image is right, and its group."""
-    paths = [path for run in folds for path in run.val_paths]
-    predicted = np.concatenate([evaluation.cross_fitted_classes(run, manifest) for run in folds], axis=1)
-    best = np.concatenate([run.val_classes[run.best_epoch - 1] for run in folds])
-    actual = evaluation.truth(paths, manifest)
-    right = (predicted == actual).mean(axis=0)
+def _score_runs(runs, manifest):
+    """The row of the runs of several seeds, all folds of each."""
+    images = evaluation.image_scores(runs, manifest)
+    accuracy, low, high, over = evaluation.mean_and_interval(images)
     row = {
-        "accuracy": right.mean(),
-        "balanced": np.mean([metrics.balanced_accuracy_score(actual, classes) for classes in predicted]),
-        "at_best_epoch": (best == actual).mean(),
+        "seeds": images["seed"].nunique(),
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "over": over,
+        "balanced": images.groupby(["seed", "class"])["right"].mean().mean(),
+        "at_best_epoch": images["right_at_best"].mean(),
     }
-    if folds[0].config.protocol != "testing_folder":
-        unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in folds]
-        row |= pd.DataFrame(unseen).mean().to_dict()
-    return row, right, manifest.set_index("path")["group"].loc[paths].to_numpy()
+    if runs[0].config.protocol == "testing_folder":
+        return row
+    unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in runs]
+    return row | pd.DataFrame(unseen).mean().to_dict()
 
 
 def _score_unseen(classes, manifest):
@@ -218,8 +202,7 @@ def as_markdown(scores) -> str:
     )
     for column in COLUMNS[7:]:
         shown[column.replace("_", " ")] = ["" if np.isnan(value) else f"{100 * value:.1f}" for value in scores[column]]
-    lines = [list(shown.columns), ["---"] * shown.shape[1], *shown.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return tables.as_markdown(shown)
 
 
 def write_data(images, manifest) -> None:
@@ -230,7 +213,4 @@ def write_data(images, manifest) -> None:
 
 def write_page(manifest) -> None:
     """Put the table of `table` between the markers of ``BENCHMARK.md``."""
-    text = PAGE.read_text(encoding="utf-8")
-    begin, end = "<!-- table -->\n", "\n<!-- end of table -->"
-    head, rest = text.split(begin)
-    PAGE.write_text(head + begin + as_markdown(table(manifest)) + end + rest.split(end)[1], encoding="utf-8")
+    tables.write(PAGE, "table", as_markdown(table(manifest)))

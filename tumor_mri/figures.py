@@ -455,3 +455,197 @@ def quality(images, manifest):
     small = (sides < dataset.IMAGE_SIZE[0]).sum()
     sentence = f"Median shorter side in pixels and contrast in grey levels: {said}. "
     return _finish(figure, f"{sentence}{small} of {len(sides)} Testing images have a side below {dataset.IMAGE_SIZE[0]} pixels.")
+
+
+PROTOCOL_COLOURS = SPLIT_COLOURS | {"grouped": "#444444"}
+SHORT_NAMES = {"testing_folder": "split A", "training_only": "split B", "grouped": "grouped"}
+
+
+def _in_order(table):
+    """Protocols of a table in the order of the story, and its rows of protocol and network, the base network first."""
+    shown = [protocol for protocol in PROTOCOL_COLOURS if protocol in set(table["protocol"])]
+    return shown, [(protocol, name) for protocol in shown for name in _network_names(table, protocol)]
+
+
+def _draw_row(axis, row, points, mean, low, high, colour):
+    """Every point above, and below it the mean as a stroke through its 95 % interval."""
+    axis.plot(points, np.full(len(points), row - 0.14), "o", color=colour, alpha=0.75, markeredgecolor="black", markersize=5)
+    axis.plot([low, high], [row + 0.2] * 2, color=colour, linewidth=3, solid_capstyle="butt")
+    axis.plot([mean] * 2, [row + 0.06, row + 0.34], color=colour, linewidth=3)
+
+
+def _label_rows(axis, labels, xlabel):
+    axis.set(yticks=range(len(labels)), yticklabels=labels, xlabel=xlabel, ylim=(len(labels) - 0.5, -0.5))
+    axis.grid(alpha=0.3, axis="x")
+
+
+def _row_label(protocol, name):
+    return f"{SHORT_NAMES[protocol]} · {name}"
+
+
+def _span(mean, low, high, form=".1f"):
+    """A mean and its interval in words; 0 has no sign."""
+    mean, low, high = (format(round(value, 1) + 0.0, form) for value in (mean, low, high))
+    return f"{mean} ({low} to {high})"
+
+
+def honest_accuracies(scores):
+    """Cross-fitted accuracy by protocol and network: every run, the mean, and its 95 % interval over seeds or over groups.
+
+    Args:
+        scores: `evaluation.image_scores`.
+    """
+    table, runs = evaluation.accuracy_table(scores), evaluation.run_scores(scores)
+    _, rows = _in_order(table)
+    found = table.set_index(["protocol", "widths"])
+    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 0.9))
+    said = []
+    for number, (protocol, name) in enumerate(rows):
+        points = runs[(runs["protocol"] == protocol) & (runs["widths"] == name)]["accuracy"]
+        row = found.loc[(protocol, name)]
+        spread = 100 * row[["accuracy", "low", "high"]].astype(float)
+        _draw_row(axis, number, 100 * points, *spread, PROTOCOL_COLOURS[protocol])
+        said.append(f"{_row_label(protocol, name)} {_span(*spread)} over {row['over']}")
+    _label_rows(axis, [_row_label(*row) for row in rows], "accuracy, cross-fitted (%)")
+    return _finish(figure, f"Cross-fitted accuracy in percent, with its 95 % interval: {'; '.join(said)}.")
+
+
+def width_differences(scores):
+    """How each network differs from the base network of the same protocol and seed: every pair, the mean, its 95 % interval.
+
+    Args:
+        scores: `evaluation.image_scores`.
+    """
+    table, pairs = evaluation.width_differences(scores), evaluation.run_differences(scores)
+    _, rows = _in_order(table)
+    found = table.set_index(["protocol", "widths"]).loc[rows]
+    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 0.9))
+    axis.axvline(0, color="black", linewidth=1)
+    said = []
+    for number, ((protocol, name), row) in enumerate(found.iterrows()):
+        points = pairs[(pairs["protocol"] == protocol) & (pairs["widths"] == name)]["difference"]
+        spread = row[["difference", "low", "high"]].astype(float)
+        _draw_row(axis, number, points, *spread, PROTOCOL_COLOURS[protocol])
+        said.append(f"{_row_label(protocol, name)} {_span(*spread, '+.1f')}")
+    label = f"accuracy minus that of {network.label(network.BASE_WIDTHS)} (points, cross-fitted)"
+    _label_rows(axis, [_row_label(*row) for row in rows], label)
+    across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()
+    sentence = f"Difference to the base network in points, with its 95 % interval: {'; '.join(said)}. "
+    return _finish(figure, f"{sentence}{across} of {len(found)} intervals hold 0.")
+
+
+def mcnemar_pairs(pairs):
+    """The p value of McNemar's test for every two runs of a protocol that differ in the seed alone, or in the widths alone.
+
+    Args:
+        pairs: `evaluation.mcnemar_pairs`.
+    """
+    kinds = {"seed": "same network, other seed", "widths": "other network, same seed"}
+    found = {key: of_kind["p"] for key, of_kind in pairs.groupby(["protocol", "differ"])}
+    rows = [(protocol, kind) for protocol in PROTOCOL_COLOURS for kind in kinds if (protocol, kind) in found]
+    figure, axis = plt.subplots(figsize=(8, 0.45 * len(rows) + 0.9))
+    for number, (protocol, kind) in enumerate(rows):
+        p = found[protocol, kind]
+        shifts = np.linspace(-0.25, 0.25, len(p) + 2)[1:-1]  # else points hide each other
+        axis.plot(p, number + shifts, "o", color=PROTOCOL_COLOURS[protocol], alpha=0.75, markeredgecolor="black", markersize=5)
+    axis.axvline(0.05, color="black", linestyle=":")
+    axis.set(xscale="log")
+    labels = [_row_label(protocol, kinds[kind]) for protocol, kind in rows]
+    _label_rows(axis, labels, "p of McNemar's test (dotted: 0.05)")
+    counts = pairs.assign(below=pairs["p"] < 0.05).groupby("differ")["below"].agg(["sum", "size"])
+    said = [f"{counts.loc[kind, 'sum']} of {counts.loc[kind, 'size']} ({kinds[kind]})" for kind in kinds if kind in counts.index]
+    return _finish(figure, f"Pairs of runs that differ with p below 0.05: {', '.join(said)}.")
+
+
+def stopping_epochs(summary):
+    """After how many epochs each run ended, beside the span that the report names.
+
+    Args:
+        summary: `evaluation.summarise`.
+    """
+    shown, rows = _in_order(summary)
+    figure, axis = plt.subplots(figsize=(8, 0.4 * len(rows) + 0.9))
+    low, high = evaluation.REPORT_ENDS
+    axis.axvspan(low - 0.5, high + 0.5, color="#DDDDDD", zorder=0)
+    for number, (protocol, name) in enumerate(rows):
+        ends = summary[(summary["protocol"] == protocol) & (summary["widths"] == name)]["epochs_run"]
+        axis.plot(ends, np.full(len(ends), number), "o", color=PROTOCOL_COLOURS[protocol], alpha=0.75, markeredgecolor="black")
+    label = f"epochs trained when the run ended (grey: {low} to {high}, the report)"
+    _label_rows(axis, [_row_label(*row) for row in rows], label)
+    axis.set_xlim(0, 61)
+    ends = summary.groupby("protocol")["epochs_run"]
+    said = "; ".join(
+        f"{SHORT_NAMES[name]} {ends.min()[name]} to {ends.max()[name]}, mean {ends.mean()[name]:.0f}" for name in shown
+    )
+    within = summary["epochs_run"].between(low, high)
+    sentence = f"Runs ended after so many epochs: {said}. {within.sum()} of {len(within)} ended after {low} to {high}, "
+    return _finish(figure, f"{sentence}{(summary['epochs_run'] > high).sum()} later.")
+
+
+def flattery(scores):
+    """By how much accuracy at the best epoch exceeds the cross-fitted one: every run, the mean and its 95 % interval over runs.
+
+    Args:
+        scores: `evaluation.image_scores`.
+    """
+    runs = evaluation.run_scores(scores)
+    shown, _ = _in_order(runs)
+    figure, axis = plt.subplots(figsize=(8, 0.55 * len(shown) + 0.9))
+    said = []
+    for number, protocol in enumerate(shown):
+        points = runs[runs["protocol"] == protocol]["flattery"]
+        mean, half = evaluation.interval(points)
+        _draw_row(axis, number, points, mean, mean - half, mean + half, PROTOCOL_COLOURS[protocol])
+        said.append(f"{SHORT_NAMES[protocol]} {evaluation.say(points, ' points', 2)} ({len(points)} runs)")
+    axis.axvline(0, color="black", linewidth=1)
+    label = "accuracy at the best epoch minus cross-fitted accuracy (points)"
+    _label_rows(axis, [f"{SHORT_NAMES[name]} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
+    return _finish(figure, f"Choosing the epoch on the scored images flatters by: {'; '.join(said)}.")
+
+
+def class_recalls(scores):
+    """Recall of each class by protocol: every run, the mean, and its 95 % interval over groups.
+
+    Args:
+        scores: `evaluation.image_scores` or `evaluation.unseen_scores`.
+    """
+    table = evaluation.class_recalls(scores)
+    shown, _ = _in_order(table.assign(widths=""))
+    keys = [(name, protocol) for name in dataset.NAMES if name in set(table["class"]) for protocol in shown]
+    found = table.set_index(["class", "protocol"]).loc[keys]
+    runs = 100 * scores.groupby(["class", "protocol", "widths", "seed", "fold"])["right"].mean()
+    figure, axis = plt.subplots(figsize=(8, 0.5 * len(keys) + 0.9))
+    said = []
+    for number, ((name, protocol), row) in enumerate(found.iterrows()):
+        spread = 100 * row[["recall", "low", "high"]].astype(float)
+        _draw_row(axis, number, runs.loc[(name, protocol)], *spread, CLASS_COLOURS[name])
+        said.append(f"{name}, {SHORT_NAMES[protocol]} {_span(*spread)}")
+    labels = [f"{name} · {SHORT_NAMES[protocol]} ({found.loc[(name, protocol), 'images']})" for name, protocol in keys]
+    _label_rows(axis, labels, "recall (%)")
+    return _finish(figure, f"Recall in percent, with its 95 % interval over groups: {'; '.join(said)}.")
+
+
+def reliability(panels):
+    """How often networks are right by how sure they are: a panel a set of images, all runs together; larger dots hold more.
+
+    Args:
+        panels: by title, ``evaluation.image_scores`` or ``unseen_scores`` of one protocol.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(2.1 * len(panels), 3), sharey=True, squeeze=False)
+    said = []
+    for axis, (title, scores) in zip(axes[0], panels.items()):
+        curve = evaluation.reliability(scores["confidence"], scores["right_at_best"])
+        colour = PROTOCOL_COLOURS[scores["protocol"].iloc[0]]
+        axis.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":")
+        axis.plot(100 * curve["confidence"], 100 * curve["accuracy"], color=colour, linewidth=1.2)
+        share = curve["images"] / curve["images"].sum()
+        sizes = 10 + 250 * share
+        axis.scatter(100 * curve["confidence"], 100 * curve["accuracy"], s=sizes, color=colour, edgecolors="black", zorder=3)
+        errors = evaluation.calibration_errors(scores)
+        axis.set(title=f"{title}\nECE {evaluation.say(errors['ece'])}", xlabel="confidence (%)")
+        axis.set(xlim=(20, 106), ylim=(-4, 106), xticks=[25, 50, 75, 100])
+        axis.grid(alpha=0.3)
+        means = errors[["confidence", "accuracy"]].mean()
+        said.append(f"{title} {means['confidence']:.0f} and {means['accuracy']:.0f}, ECE {evaluation.say(errors['ece'])}")
+    axes[0][0].set_ylabel("accuracy (%)")
+    return _finish(figure, f"Mean confidence and accuracy in percent, calibration error (ECE) in points: {'; '.join(said)}.")

@@ -1,6 +1,7 @@
 """Who trains and who validates: each protocol as arrays of manifest rows."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -42,10 +43,15 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
     check("grouped", fold)
     rows = np.flatnonzero((manifest["split"] == "Training").to_numpy())
     training = manifest.iloc[rows]
-    splitter = StratifiedGroupKFold(GROUPED_FOLDS, shuffle=True, random_state=SPLIT_SEED)
-    parts = list(splitter.split(rows, training["class"], groups=training["group"]))
-    train, validation = parts[fold]
+    train, validation = _folds(tuple(training["class"]), tuple(training["group"]))[fold]
     return Split(rows[train], rows[validation])
+
+
+@lru_cache(maxsize=8)
+def _folds(classes, groups):
+    """The five folds of images with these classes and groups: runs of all folds and seeds are checked against them."""
+    splitter = StratifiedGroupKFold(GROUPED_FOLDS, shuffle=True, random_state=SPLIT_SEED)
+    return list(splitter.split(classes, classes, groups))
 
 
 def testing_parts(manifest: pd.DataFrame) -> dict:

@@ -94,6 +94,15 @@ def run(name, retrain=False) -> list:
     return complete(configs(name), [RECORDED, LOCAL], title=name)
 
 
+def recorded(name) -> list:
+    """The committed runs of a study, in its order, without those that are not there yet: nothing is trained.
+
+    Raises:
+        records.RecordError: where a record is damaged.
+    """
+    return [run for run in (_recorded(config, [RECORDED]) for config in configs(name)) if run is not None]
+
+
 def train(name, record=False, scheduler=None, workers=None) -> list:
     """Train what a study still lacks, and return its runs.
 

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from tumor_mri import dataset, evaluation, records, study
+from tumor_mri import dataset, evaluation, study
 
 TEMPLATES = Path(__file__).parent / "templates"
 # the figures of the landing page, the first of a notebook: a tag of its cell, or what the cell calls
@@ -117,9 +117,7 @@ def _about():
 
 def _verdicts():
     """The verdicts on the report's claims, from the committed records: a site never trains."""
-    wanted = study.configs("sweep-widths")
-    runs = [run for run in records.load_all(study.RECORDED) if run.config in wanted]
-    return evaluation.verdicts(runs, dataset.load_manifest())
+    return evaluation.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
 
 
 def _style():
