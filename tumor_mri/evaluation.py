@@ -11,7 +11,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tumor_mri import dataset, network, protocols
+from tumor_mri import dataset, network, protocols, training
 
 DRAWS = 1000  # random draws of validation images
 ENOUGH = 394  # images in Testing: too few, says the report
@@ -58,6 +58,9 @@ def check(run, manifest) -> None:
         raise EvaluationError(f"{run.config.key}: its validation accuracies are not those of its predictions")
     if not np.array_equal(run.val_probabilities.argmax(axis=1), run.val_classes[run.best_epoch - 1]):
         raise EvaluationError(f"{run.config.key}: its final probabilities are not those of its best epoch")
+    computed = run.environment.get("computes_in")  # absent from older records
+    if computed and not training.is_precision(run.config.precision, computed):
+        raise EvaluationError(f"{run.config.key}: it computed in {' and '.join(computed)}, not in {run.config.precision}")
 
 
 def check_comparable(runs, manifest) -> None:
