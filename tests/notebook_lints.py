@@ -56,6 +56,10 @@ def absolute_paths(notebook):
     return [f"absolute path near {found.group()!r}"] if found else []
 
 
+def left_over_metadata(notebook):
+    return [f"stores metadata of {name}" for name in notebook.metadata if name not in ("kernelspec", "language_info")]
+
+
 def long_code(notebook):
     problems = []
     for cell in code_cells(notebook):
@@ -78,4 +82,15 @@ def pictures(notebook):
     return problems
 
 
-LINTS = (opening, first_cell, ending, execution_counts, stored_errors, magics, absolute_paths, long_code, pictures)
+LINTS = (
+    opening,
+    first_cell,
+    ending,
+    execution_counts,
+    stored_errors,
+    magics,
+    absolute_paths,
+    left_over_metadata,
+    long_code,
+    pictures,
+)

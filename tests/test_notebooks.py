@@ -61,6 +61,7 @@ WRONG = {
     "stored_errors": lambda book: book.cells[2].outputs[0].update(name="stderr"),
     "magics": lambda book: book.cells[2].update(source="!ls"),
     "absolute_paths": lambda book: book.cells[2].update(source="open('/home/me/data.csv')"),
+    "left_over_metadata": lambda book: book.metadata.update(widgets={}),
     "long_code": lambda book: book.cells[2].update(source="x = 1\n" * 30),
     "pictures": lambda book: book.cells[2].outputs.pop(),
 }

@@ -82,6 +82,7 @@ def _execute(notebook, path):
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, new at each run
     notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata.pop("widgets", None)  # of progress bars, which are gone
     return notebook
 
 
