@@ -363,6 +363,36 @@ def two_kinds_of_glioma(manifest, folder=None, columns=5):
     return _finish(figure, f"Gliomas of Testing, {what}: {known}, of {len(testing)}.")
 
 
+def foreign_gliomas_added(scores):
+    """Recall on each half of the foreign gliomas, without and with the other half in training; a line a seed.
+
+    Args:
+        scores: `evaluation.foreign_scores`.
+    """
+    effect, pairs = evaluation.foreign_effect(scores), evaluation.foreign_recall(scores)
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
+    for half, axis in enumerate(axes):
+        found = pairs[pairs["half"] == half]
+        for pair in found[["without", "with"]].to_numpy():
+            axis.plot([0, 1], 100 * pair, color="#777777", linewidth=1)
+        for place, (column, colour) in enumerate({"without": TRAINING, "with": CLASS_COLOURS["glioma"]}.items()):
+            points = 100 * found[column]
+            axis.plot(np.full(len(points), place), points, "o", color=colour, alpha=0.8, markeredgecolor="black", markersize=7)
+        images = f"{found['images'].iloc[0]} images" if len(found) else "no runs"
+        axis.set(title=f"scored on half {half + 1} ({images})", xlim=(-0.4, 1.4), ylim=(-4, 104))
+        axis.set(xticks=[0, 1], xticklabels=["Cheng gliomas\nalone", "the other half\nin the place of as many"])
+        axis.grid(alpha=0.3, axis="y")
+    axes[0].set_ylabel("recall (%)")
+    rise = (pairs["with"] > pairs["without"]).sum()
+    sentence = (
+        f"Recall on foreign gliomas that did not train: {effect['without']:.1%} with Cheng gliomas alone in training, "
+        f"{effect['with']:.1%} with the other half of the foreign ones in the place of as many, "
+        f"{effect['points']:+.1f} points (95 % interval {effect['low']:.1f} to {effect['high']:.1f}, over groups); "
+        f"it rises in {rise} of {effect['pairs']} pairs of runs."
+    )
+    return _finish(figure, sentence)
+
+
 def neighbours_beside_network(neighbours, runs, manifest):
     """1-nearest-neighbour, without training, beside the runs of networks on splits A and B.
 
