@@ -380,7 +380,7 @@ def foreign_gliomas_added(scores):
             axis.plot(np.full(len(points), place), points, "o", color=colour, alpha=0.8, markeredgecolor="black", markersize=7)
         images = f"{found['images'].iloc[0]} images" if len(found) else "no runs"
         axis.set(title=f"scored on half {half + 1} ({images})", xlim=(-0.4, 1.4), ylim=(-4, 104))
-        axis.set(xticks=[0, 1], xticklabels=["Cheng gliomas\nalone", "the other half\nin the place of as many"])
+        axis.set(xticks=[0, 1], xticklabels=["Cheng gliomas\nalone", "the other half\nin their place"])
         axis.grid(alpha=0.3, axis="y")
     axes[0].set_ylabel("recall (%)")
     rise = (pairs["with"] > pairs["without"]).sum()
@@ -447,6 +447,31 @@ def draws_beside_testing(ranges, pairs):
     return _finish(
         figure, f"Random draws of split B's validation images: {said}. On Testing: {evaluation.span(pairs['testing'])}."
     )
+
+
+def benchmark_scores(scores):
+    """Every network and baseline of the benchmark: accuracy by protocol with its 95 % interval, and accuracy on unseen Testing.
+
+    Args:
+        scores: `benchmark.table`.
+    """
+    names = list(scores["network"].unique())
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.62 * len(names) + 1.3), sharey=True, width_ratios=(3, 2))
+    for (protocol, colour), shift in zip(PROTOCOL_COLOURS.items(), (-0.22, 0, 0.22)):
+        found = scores[scores["protocol"] == protocol]
+        rows = np.array([names.index(name) for name in found["network"]]) + shift
+        axes[0].hlines(rows, 100 * found["low"], 100 * found["high"], color=colour, linewidth=3)
+        for axis, column in zip(axes, ("accuracy", "unseen_testing")):
+            axis.plot(100 * found[column], rows, "o", color=colour, markeredgecolor="black", label=PROTOCOL_NAMES[protocol])
+    _label_rows(axes[0], names, "accuracy (%), cross-fitted, with its 95 % interval")
+    _label_rows(axes[1], names, "accuracy on unseen Testing (%)")
+    axes[0].legend(loc="lower center", bbox_to_anchor=(0.75, 1), ncols=3)
+    grouped = scores[scores["protocol"] == "grouped"]
+    said = [f"{row.network} {_span(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
+    spans = [f"{SHORT_NAMES[name]} {evaluation.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
+    sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval: {'; '.join(said)}. "
+    unseen = evaluation.span(scores["unseen_testing"].dropna())
+    return _finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
 
 
 def quality(images, manifest):
