@@ -7,6 +7,8 @@ import re
 from tumor_mri import pages
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:root|work|tmp|home|Users|opt|usr)/\w|[A-Z]:\\\\")
+SPANISH_QUESTION = re.compile(r"^<span lang=es>\*\*¿[^*]+\?\*\* .+</span>$", re.MULTILINE)
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 LONGEST_CELL, LONGEST_FIRST_CELL, LONGEST_FUNCTION = 20, 25, 10
 
 
@@ -32,8 +34,25 @@ def first_cell(notebook):
 
 
 def ending(notebook):
-    text = "\n".join(cell.source for cell in notebook.cells[-3:])
+    text = "\n".join(cell.source for cell in notebook.cells[-4:])
     return [f"the last cells lack {words!r}" for words in ("## Summary", "*Exercises.*", "*Next:*") if words not in text]
+
+
+def spanish(notebook):
+    """The question in Spanish in the opening; the summary in Spanish, in the cell below the English one, with its numbers."""
+    asked = SPANISH_QUESTION.search(notebook.cells[0].source)
+    english, translated = (_shown(cell) for cell in notebook.cells[-3:-1])
+    problems = [] if asked else ["the first cell lacks the question in Spanish"]
+    if not re.fullmatch(r"(<span lang=es>.+</span>\s*)+", translated) or english.startswith("<span"):
+        return [*problems, "no summary in Spanish right below the English one"]
+    numbers = sorted(NUMBER.findall(english.replace(",", "")))
+    found = sorted(NUMBER.findall(translated.replace(".", " ").replace(",", ".")))
+    return problems + ([] if numbers == found else [f"the summary has the numbers {numbers}, in Spanish {found}"])
+
+
+def _shown(cell):
+    """The text that a cell displays as markdown."""
+    return "".join(output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", []))
 
 
 def execution_counts(notebook):
@@ -86,6 +105,7 @@ LINTS = (
     opening,
     first_cell,
     ending,
+    spanish,
     execution_counts,
     stored_errors,
     magics,

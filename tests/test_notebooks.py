@@ -48,15 +48,22 @@ def fixture_notebook():
     said = new.new_output("stream", name="stdout", text="42 points\n")
     cell = new.new_code_cell("print('42 points')", execution_count=2, outputs=[said, picture], metadata={"tags": ["figure"]})
     setup = new.new_code_cell(pages.FIRST_CELL, execution_count=1)
-    first = "# 1 · A question?\n*You need:* nothing. *Takes:* a second.\n> Not a diagnostic device."
-    last = "## Summary\n*Exercises.* 1. None.\n*Next:* nothing"
-    return new.new_notebook(cells=[new.new_markdown_cell(first), setup, cell, new.new_markdown_cell(last)])
+    asked = "# 1 · A question?\nOne?\n\n<span lang=es>**¿Una pregunta?** ¿Una?</span>\n\n"
+    first = new.new_markdown_cell(f"{asked}*You need:* nothing. *Takes:* a second.\n> Not a diagnostic device.")
+    title = new.new_markdown_cell("## Summary")
+    texts = ["4.2 points of 1,000.", "<span lang=es>De 1000 puntos, 4,2.</span>"]
+    english, spanish = (new.new_output("display_data", data={"text/markdown": text}) for text in texts)
+    summary = new.new_code_cell("display(Markdown(said))", execution_count=3, outputs=[english])
+    translated = new.new_code_cell("display(Markdown(dicho))", execution_count=4, outputs=[spanish])
+    last = new.new_markdown_cell("*Exercises.* 1. None.\n*Next:* nothing")
+    return new.new_notebook(cells=[first, setup, cell, title, summary, translated, last])
 
 
 WRONG = {
     "opening": lambda book: book.cells[0].update(source="# Title"),
     "first_cell": lambda book: book.cells[1].update(source="import tumor_mri"),
     "ending": lambda book: book.cells[-1].update(source="The end"),
+    "spanish": lambda book: book.cells[-2].outputs[0].data.update({"text/markdown": "<span lang=es>De 1000 puntos, 4,3.</span>"}),
     "execution_counts": lambda book: book.cells[2].update(execution_count=3),
     "stored_errors": lambda book: book.cells[2].outputs[0].update(name="stderr"),
     "magics": lambda book: book.cells[2].update(source="!ls"),
@@ -73,6 +80,15 @@ def test_each_lint_fails_where_it_should(lint):
     wrong = fixture_notebook()
     WRONG[lint.__name__](wrong)
     assert lint(wrong)
+
+
+@pytest.mark.parametrize(
+    "old, new", [("¿Una pregunta?", "A question?"), ("4,2", "4.2"), ("<span lang=es>De", "De"), ("De 1000", "De mil")]
+)
+def test_spanish_is_missed_wherever_it_lacks(old, new):
+    wrong = nbformat.writes(fixture_notebook())
+    assert old in wrong
+    assert lints.spanish(nbformat.reads(wrong.replace(old, new), as_version=4))
 
 
 def strict(path):

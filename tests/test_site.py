@@ -99,6 +99,12 @@ def test_the_landing_page_tells_the_story(site):
     assert all(f"C{number}" in page.texts["th"] for number in (1, 2, 3, 4, 5, 6, 7, 9))
 
 
+def test_spanish_is_marked_as_such(site):
+    index, *others = (Reader(site / f"{name}.html") for name in NAMES)
+    assert index.all("p", "lang").count("es") == 1
+    assert all(page.all("span", "lang").count("es") >= 2 for page in others)  # the question and the summary
+
+
 def test_downloads_are_the_stored_notebooks(site):
     for path in pages.notebook_paths():
         assert (site / "notebooks" / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
@@ -112,6 +118,7 @@ def test_hosts_are_linked_once_the_repository_has_an_address(tmp_path):
     links = Reader(index).all("a", "href")
     assert f"https://colab.research.google.com/github/{tail}" in links
     assert f"https://www.kaggle.com/kernels/welcome?src=https://github.com/{tail}" in links
+    assert "https://github.com/someone/something/blob/main/README.es.md" in links
 
 
 GOOD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Good</title><link rel="icon" href="data:,">

@@ -1,5 +1,6 @@
 """What recorded predictions say: accuracies, gaps, confusion, intervals, and verdicts on the report's claims."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
@@ -829,6 +830,33 @@ def _verdict(held):
     if len(held) < 2:
         return "cannot be decided"
     return "holds" if all(held) else "holds by luck of the seed" if any(held) else "refuted"
+
+
+_SPANISH = {  # in this order: one phrase may be part of another
+    "holds by luck of the seed": "se cumple por azar de la semilla",
+    "holds": "se cumple",
+    "refuted as printed": "refutada tal como está impresa",
+    "refuted": "refutada",
+    "cannot be decided": "no puede decidirse",
+    "(one run)": "(un solo entrenamiento)",
+    "no runs": "ningún entrenamiento",
+    "points": "puntos",
+    "no tumour": "sin tumor",
+    "pituitary": "tumor hipofisario",
+}
+
+
+def in_spanish(text) -> str:
+    """A paragraph in Spanish, as Markdown that tells screen readers its language.
+
+    What it got from `say`, `span`, a verdict or a class name is put into Spanish: ``21.2 ± 1.9 points`` becomes
+    ``21,2 ± 1,9 puntos``, and ``74.6 to 77.7 %`` becomes ``entre el 74,6 y el 77,7 %``. Thousands must come without separators.
+    """
+    text = re.sub(r"([\d.]+) to ([\d.]+ %)", r"entre el \1 y el \2", text)
+    for english, spanish in _SPANISH.items():
+        text = text.replace(english, spanish)
+    text = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
+    return f"<span lang=es>{text}</span>"
 
 
 def _pick(summary, protocol, *widths):

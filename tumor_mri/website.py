@@ -47,12 +47,13 @@ def write(notebooks, output, note="", repository="") -> Path:
     for name, notebook in notebooks.items():
         _write(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
         pages.append(_page(name, notebook, output, repository))
-    project, story = _about()
+    (project, story), (_, spanish) = _about("README.md"), _about("README.es.md")
     shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": _style()}
     for before, page, after in zip([None, *pages], pages, [*pages[1:], None]):
         about = {"title": page.title, "description": page.question}
         _write(output / f"{page.name}.html", _fill("notebook", page=page, before=before, after=after, **about, **shared))
-    about = {"title": project, "description": story}
+    about = {"title": project, "description": story, "spanish": spanish}
+    about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
     _write(output / "index.html", _fill("index", page=None, verdicts=_verdicts(), **about, **shared))
     return output / "index.html"
 
@@ -109,9 +110,9 @@ def _cells(notebook):
     return re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
 
 
-def _about():
-    """The project's title and its story in a paragraph, as the README opens with them."""
-    title, story = (dataset.ROOT / "README.md").read_text(encoding="utf-8").split("\n\n")[:2]
+def _about(readme):
+    """The project's title and its story in a paragraph, as a README opens with them around a link to the other language."""
+    title, _, story = (dataset.ROOT / readme).read_text(encoding="utf-8").split("\n\n")[:3]
     return title.removeprefix("# "), " ".join(story.split())
 
 

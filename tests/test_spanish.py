@@ -1,0 +1,70 @@
+"""The README in Spanish stays in step with the English one; numbers and verdicts in Spanish."""
+
+import re
+
+import pytest
+
+from tumor_mri import dataset, evaluation
+
+ENGLISH, SPANISH = ((dataset.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md"))
+
+
+def outline(readme):
+    """What a README says in any language: commands, headings, links and the rows of its table of notebooks."""
+    prose, *fenced = re.split(r"^```\w*$", readme, flags=re.MULTILINE)
+    prose, code = "".join([prose, *fenced[1::2]]), "".join(fenced[::2])
+    prose = re.sub(r"<!-- claims -->.*<!--", "", prose, flags=re.DOTALL)  # numbers: in one language, as the Spanish one says
+    return {
+        "commands": [line.split("#")[0].strip() for line in code.splitlines()],
+        "code": set(re.findall(r"`[^`]+`", prose)),
+        "headings": re.findall(r"^#+ ", prose, flags=re.MULTILINE),
+        "links": {link for link in re.findall(r"\]\(([^)]+)\)", prose) if not link.startswith("README")},
+        "rows": re.findall(r"^\| (\[\d+\]\(\S+\)) \|[^|]+\| *(\d+) *\|", prose, flags=re.MULTILINE),
+    }
+
+
+def test_the_readmes_are_in_step():
+    assert outline(SPANISH) == outline(ENGLISH)
+    assert len(outline(ENGLISH)["rows"]) == len(list((dataset.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))
+
+
+def test_the_readmes_link_to_each_other():
+    assert "](README.es.md)" in ENGLISH.split("\n\n")[1]
+    assert "](README.md)" in SPANISH.split("\n\n")[1]
+
+
+CHANGES = [
+    ("make reproduce ", "make rehearse "),
+    ("`make help`", "`make ayuda`"),
+    ("## Entrenar", "Entrenar"),
+    ("](notebooks/images/two_splits.png)", "](notebooks/images/other.png)"),
+    ("| [5]", "| [6]"),
+    ("datos? | 1 |", "datos? | 2 |"),
+]
+
+
+@pytest.mark.parametrize("old, new", CHANGES)
+def test_a_readme_out_of_step_is_found(old, new):
+    assert old in SPANISH
+    assert outline(SPANISH.replace(old, new, 1)) != outline(ENGLISH)
+
+
+def test_numbers_and_verdicts_in_spanish():
+    said = f"{evaluation.say([20, 21, 22.5], ' points')}, {evaluation.span([0.746, 0.777])}, {evaluation.say([2.5])}"
+    expected = "<span lang=es>21,2 ± 3,1 puntos, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
+    assert evaluation.in_spanish(said) == expected
+    verdicts = [evaluation._verdict(held) for held in ([True, True], [True, False], [False, False], [True])]
+    verdicts.append("refuted as printed")  # C8
+    spanish = [
+        "se cumple",
+        "se cumple por azar de la semilla",
+        "refutada",
+        "no puede decidirse",
+        "refutada tal como está impresa",
+    ]
+    assert [evaluation.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{text}</span>" for text in spanish]
+
+
+def test_what_is_spanish_already_stays():
+    text = "Las redes ven 25/50/100/100 filtros y 2870 imágenes; en 1337, ni una. Véase la figura F9."
+    assert evaluation.in_spanish(text) == f"<span lang=es>{text}</span>"
