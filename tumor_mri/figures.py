@@ -1,4 +1,11 @@
-"""Every plot, in one style. Each figure prints one sentence, computed from the data that it plots."""
+"""Every plot, in one style. Each figure prints one sentence, computed from the data that it plots.
+
+Where ``TUMOR_MRI_FIGURES`` is set, to a folder and the start of a file's name, each figure is also written as SVG, for print.
+"""
+
+import inspect
+import itertools
+import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,15 +32,27 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.titlesize": 11,
     "legend.frameon": False,
+    "svg.hashsalt": "tumor_mri",  # the same figure makes the same file
 }
 plt.rcParams.update(_STYLE)
+_NUMBERS = itertools.count(1)  # of the figures of a notebook, in order
 
 
 def _finish(figure, sentence):
     """Show the figure, then say what it shows: nbval compares text, so the sentence keeps the picture honest."""
     plt.show()
     print(sentence)
+    if start := os.environ.get("TUMOR_MRI_FIGURES"):
+        name = inspect.currentframe().f_back.f_code.co_name  # of the function that drew it
+        _write_for_print(figure, f"{start}-{next(_NUMBERS)}-{name}.svg")
     return figure
+
+
+def _write_for_print(figure, path):
+    """Write a figure as SVG. Scans go into it with the pixels that they have, at most 150 a side, not enlarged."""
+    for image in itertools.chain.from_iterable(axis.get_images() for axis in figure.axes):
+        image.set_interpolation("none")
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 
 
 def class_counts(manifest):
