@@ -18,6 +18,9 @@ def test_the_committed_groups_are_the_protocols(manifest):
     committed = pd.read_csv(benchmark.GROUPS)
     pd.testing.assert_frame_equal(committed, benchmark.groups_table(manifest))
     near = manifest[(manifest["nearest_training_corr"] > 0.99) & (manifest["split"] == "Training")]
+    assert (committed[committed["fold"] >= 0].groupby("group")["fold"].nunique() == 1).all()
+    moved = committed.assign(fold=committed["fold"].mask(committed.index == committed.index[committed.duplicated("group")][0], 9))
+    assert (moved[moved["fold"] >= 0].groupby("group")["fold"].nunique() > 1).sum() == 1  # one image of a group elsewhere is seen
     fold = committed.set_index("path")["fold"]
     assert (fold.loc[near["path"]].to_numpy() == fold.loc[near["nearest_training"]].to_numpy()).all()
 
