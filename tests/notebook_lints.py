@@ -65,6 +65,12 @@ def stored_errors(notebook):
     return [f"stores an error or a warning: {str(output)[:200]}" for output in found]
 
 
+def stored_widgets(notebook):
+    """A widget lives in its kernel: stored, it is an empty place or an error to whoever opens the notebook."""
+    views = [output for output in outputs(notebook) if pages.WIDGET_VIEW in output.get("data", {})]
+    return ["stores a widget: run `make notebooks`"] if views or "widgets" in notebook.metadata else []
+
+
 def magics(notebook):
     lines = [line for cell in code_cells(notebook) for line in cell.source.splitlines()]
     return [f"command or magic: {line}" for line in lines if line.lstrip().startswith(("!", "%"))]
@@ -73,10 +79,6 @@ def magics(notebook):
 def absolute_paths(notebook):
     found = ABSOLUTE_PATH.search(re.sub(r'"image/png": "[^"]*"', "", json.dumps(notebook)))
     return [f"absolute path near {found.group()!r}"] if found else []
-
-
-def left_over_metadata(notebook):
-    return [f"stores metadata of {name}" for name in notebook.metadata if name not in ("kernelspec", "language_info")]
 
 
 def long_code(notebook):
@@ -108,9 +110,9 @@ LINTS = (
     spanish,
     execution_counts,
     stored_errors,
+    stored_widgets,
     magics,
     absolute_paths,
-    left_over_metadata,
     long_code,
     pictures,
 )

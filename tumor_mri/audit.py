@@ -313,6 +313,36 @@ def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataF
     return pd.DataFrame(table).T.astype({"images": int, "right": int})
 
 
+def nearest_trained(run, manifest: pd.DataFrame, thumbnails=None) -> pd.DataFrame:
+    """The image most like each validation image of a run, among those that it trained on; a row a path, in the run's order.
+
+    Args:
+        run: a `training.Run`.
+        manifest: in its own order.
+        thumbnails: `manifest_thumbnails`. None, for want of the dataset: the manifest's `nearest_training` stands in where that
+            image trained, for then it is the nearest; for other images what is nearest is not known.
+
+    Returns:
+        nearest (its path) and nearest_class (a name), None where not known; correlation, NaN there; same_group: whether it is of
+        the same group; group_trained: whether any image of the same group trained.
+    """
+    rows = pd.Series(np.arange(len(manifest)), index=manifest["path"])
+    validation, train = rows[list(run.val_paths)].to_numpy(), rows[list(run.train_paths)].to_numpy()
+    asked = manifest.iloc[validation].set_index("path")
+    if thumbnails is None:
+        table = asked[["nearest_training", "nearest_training_corr"]].where(asked["nearest_training"].isin(run.train_paths))
+        table = table.set_axis(["nearest", "correlation"], axis=1)
+    else:
+        neighbour, correlation = nearest(thumbnails, validation, train)
+        table = pd.DataFrame({"nearest": manifest["path"].to_numpy()[neighbour], "correlation": correlation}, index=asked.index)
+    table["nearest"] = table["nearest"].astype(object).where(table["nearest"].notna(), None)
+    of = manifest.set_index("path").reindex(table["nearest"])
+    table["nearest_class"] = of["class"].map(dict(zip(dataset.CLASSES, dataset.NAMES))).to_numpy()
+    table["same_group"] = of["group"].to_numpy() == asked["group"].to_numpy()
+    table["group_trained"] = asked["group"].isin(manifest["group"].iloc[train])
+    return table
+
+
 def testing_near_copies(manifest: pd.DataFrame) -> pd.DataFrame:
     """Each near-copy in Testing with its nearest image in Training, from the manifest, the least alike first."""
     first = manifest.iloc[protocols.testing_parts(manifest)["near-copies"]]

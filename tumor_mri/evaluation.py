@@ -550,6 +550,20 @@ def confusion(run, manifest) -> np.ndarray:
     return metrics.confusion_matrix(truth(run.val_paths, manifest), predicted, labels=range(len(dataset.CLASSES)))
 
 
+def answers(run, manifest) -> pd.DataFrame:
+    """What the restored network says of each validation image, a row a path, in the run's order.
+
+    Columns: truth and predicted (class names), right, confidence (the probability of what it says, 0 to 1).
+    """
+    names = np.array(dataset.NAMES)
+    table = pd.DataFrame(index=pd.Index(run.val_paths, name="path"))
+    table["truth"] = names[truth(run.val_paths, manifest)]
+    table["predicted"] = names[run.val_probabilities.argmax(axis=1)]
+    table["right"] = table["truth"] == table["predicted"]
+    table["confidence"] = run.val_probabilities.max(axis=1)
+    return table
+
+
 def classification_table(matrix) -> pd.DataFrame:
     """Precision, recall, f1 and support of each class, of their macro and weighted means, from a confusion matrix."""
     actual, predicted = np.indices(matrix.shape)

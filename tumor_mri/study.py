@@ -53,6 +53,7 @@ STUDIES = {
     "compare-splits": _A_BASE + _B_BASE,
     "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
+    "gallery": [_B_BASE[0], _B_CHOSEN[0]],
     "foreign-gliomas": _FOREIGN + _B_BASE[: len(FEWER_SEEDS)],  # the same seeds, with and without foreign gliomas
     "honest-evaluation": _SWEEP + _GROUPED,
     "precision": _B_BASE + _configs("training_only", network.BASE_WIDTHS, precision="float32"),

@@ -1,0 +1,189 @@
+"""The gallery: what is nearest of what trained, what may be drawn, every choice of the drop-downs, and what is stored of them."""
+
+import itertools
+from dataclasses import replace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+
+from tumor_mri import audit, dataset, evaluation, figures, pages, protocols, records, study, website
+
+matplotlib.use("agg")
+pytestmark = pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [records.load(records.path_of(config, study.RECORDED)) for config in study.configs("gallery")]
+
+
+@pytest.fixture(scope="module")
+def chosen(runs):
+    """The 25/50/100/100 network on split B."""
+    return runs[1]
+
+
+@pytest.fixture(scope="module")
+def noise(manifest):
+    """Thumbnails of nothing: no two are alike."""
+    pixels = np.random.default_rng(0).normal(size=(len(manifest), 64))
+    return np.stack([audit.standardise(image) for image in pixels])
+
+
+def saying(run, manifest, shift=0):
+    """A run that is sure, and always right; or always wrong, with a shift."""
+    labels = (evaluation.truth(run.val_paths, manifest) + shift) % len(dataset.NAMES)
+    return replace(run, val_probabilities=np.eye(len(dataset.NAMES), dtype=np.float32)[labels])
+
+
+@pytest.fixture
+def painted(monkeypatch):
+    """Paths of the scans that a figure shows, in order."""
+    paths, show_scan = [], figures.show_scan
+    monkeypatch.setattr(
+        figures, "show_scan", lambda axis, path, *rest, **more: paths.append(path) or show_scan(axis, path, *rest, **more)
+    )
+    return paths
+
+
+def test_answers_are_the_confusion_matrix(chosen, manifest):
+    said = evaluation.answers(chosen, manifest)
+    matrix = evaluation.confusion(chosen, manifest)
+    assert said.groupby(["truth", "predicted"]).size().loc["glioma", "meningioma"] == matrix[0, 1]
+    assert said["right"].sum() == matrix.trace()
+    assert said["confidence"].between(0.25, 1).all()
+
+
+def test_the_nearest_is_one_that_trained(chosen, manifest, noise):
+    split = protocols.training_only(manifest)
+    asked, other, trained = split.validation[0], split.validation[1], split.train[5]
+    thumbnails = noise.copy()
+    thumbnails[other] = thumbnails[asked]  # the most alike of all, but set aside with it
+    found = audit.nearest_trained(chosen, manifest, thumbnails).iloc[0]
+    assert found["nearest"] in chosen.train_paths and found["correlation"] < 0.9
+    thumbnails[trained] = thumbnails[asked]
+    found = audit.nearest_trained(chosen, manifest, thumbnails).iloc[0]
+    assert found["nearest"] == manifest["path"][trained] and found["correlation"] == pytest.approx(1)
+    assert dataset.CLASSES[dataset.NAMES.index(found["nearest_class"])] == manifest["class"][trained]
+    assert found["same_group"] == (manifest["group"][trained] == manifest["group"][asked])
+
+
+def test_groups_that_trained(chosen, manifest):
+    assert audit.nearest_trained(chosen, manifest)["group_trained"].sum() == 483
+    fold = protocols.grouped(manifest)
+    paths = manifest["path"].to_numpy()
+    apart = replace(chosen, train_paths=list(paths[fold.train]), val_paths=list(paths[fold.validation]))
+    assert audit.nearest_trained(apart, manifest)["group_trained"].sum() == 0
+
+
+def test_without_thumbnails_the_manifest_tells_what_it_knows(chosen, manifest):
+    found = audit.nearest_trained(chosen, manifest)
+    known = found["nearest"].notna()
+    assert 0 < known.sum() < len(found)
+    assert set(found["nearest"][known]) <= set(chosen.train_paths)
+    assert found["correlation"].notna().equals(known) and found["nearest_class"].notna().equals(known)
+    on_testing = records.load(study.RECORDED / "testing_folder-cnn-25-50-100-100-seed1.npz")
+    stored = manifest.set_index("path").loc[on_testing.val_paths]
+    assert audit.nearest_trained(on_testing, manifest)["nearest"].tolist() == stored["nearest_training"].tolist()
+
+
+@pytest.mark.needs_dataset
+def test_the_manifest_and_the_images_agree(chosen, manifest):
+    rows = manifest[manifest["path"].isin([*chosen.val_paths[:40], *chosen.train_paths])].reset_index(drop=True)
+    some = replace(chosen, val_paths=chosen.val_paths[:40])
+    found = audit.nearest_trained(some, rows, audit.manifest_thumbnails(dataset.find(), rows))
+    stored = audit.nearest_trained(some, rows)
+    known = stored["nearest"].notna()
+    assert known.sum() > 20
+    assert np.abs(found["correlation"] - stored["correlation"])[known].max() < 0.001  # decoders differ: see test_audit
+
+
+def test_only_what_may_be_shown_is_drawn(chosen, manifest, noise, painted, monkeypatch):
+    allowed = figures._may_be_shown(manifest)
+    figures.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    assert painted and allowed[painted].all()
+    monkeypatch.setattr(figures, "_may_be_shown", lambda manifest: allowed | True)
+    figures.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    assert not allowed[painted].all()  # so there was something to keep back
+
+
+def test_scans_are_spaced_from_the_surest_to_the_least_sure(chosen, manifest, painted):
+    figures.gallery(chosen, manifest, classes=["glioma"], answers=[False], columns=3)
+    said = evaluation.answers(chosen, manifest)
+    wrong = (
+        said[(said["truth"] == "glioma") & ~said["right"]].sort_values("confidence", ascending=False).index
+    )  # all may be shown
+    drawn = [path for path in painted if path in wrong]
+    assert drawn == [wrong[0], wrong[round((len(wrong) - 1) / 2)], wrong[-1]]
+
+
+def test_the_sentence_counts_all_answers(chosen, manifest, noise, capsys):
+    thumbnails = noise.copy()
+    split = protocols.training_only(manifest)
+    copies = evaluation.answers(chosen, manifest)["right"].to_numpy()
+    thumbnails[split.train[: copies.sum()]] = thumbnails[split.validation[copies]]
+    figures.gallery(chosen, manifest, thumbnails, columns=1)
+    said = capsys.readouterr().out
+    assert said.startswith("25/50/100/100 on Split B: Training only, seed 1, validation images of glioma, meningioma,")
+    assert f"Named right: {copies.sum()} of 574; " in said and f"Named wrong: {574 - copies.sum()} of 574; " in said
+    right, wrong = said.split("Named wrong")
+    assert "a near-copy for 100%" in right and "a near-copy for 0%" in wrong
+    assert "8 drawn as phantoms, at most 1 of each class and kind" in said
+
+
+def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chosen, manifest, painted, capsys):
+    perfect = saying(replace(chosen, config=replace(chosen.config, seed=9)), manifest)
+    chooser = figures.gallery_chooser([chosen, perfect], manifest)
+    row, _ = chooser.children
+    network, name, kind = row.children
+    assert capsys.readouterr().out.count("Named") == 0 and not painted  # nothing is chosen yet
+    for run, answer, of in itertools.product(network.options, (True, False), dataset.NAMES):
+        painted.clear()
+        network.value, kind.value, name.value = run, answer, None
+        capsys.readouterr()
+        name.value = of
+        said = capsys.readouterr().out
+        assert f"{run}, validation images of {of}. Named {'right' if answer else 'wrong'}: " in said
+        nothing = run.endswith("seed 9") and not answer
+        assert bool(painted) != nothing and ("None drawn" in said) == nothing
+    assert len(name.options) == 5 and len(network.options) == 2
+
+
+def test_a_network_that_is_never_right(chosen, manifest, capsys):
+    figure = figures.gallery(saying(chosen, manifest, shift=1), manifest, columns=1)
+    assert "Named right: 0 of 574. Named wrong: 574 of 574; " in capsys.readouterr().out
+    assert sum("none to show" in text.get_text() for axis in figure.axes for text in axis.texts) == 4
+    assert figures.gallery(saying(chosen, manifest, shift=1), manifest, answers=[True]) is None
+
+
+def test_accuracy_by_nearest(runs, manifest, noise, capsys):
+    thumbnails = noise.copy()
+    split = protocols.training_only(manifest)
+    thumbnails[split.train[:100]] = thumbnails[split.validation[:100]]
+    figures.accuracy_by_nearest([saying(run, manifest) for run in runs], manifest, thumbnails)
+    assert "0.80 or less 100.0 % (474 images); near-copies 100.0 % (100 images)" in capsys.readouterr().out
+    figures.accuracy_by_nearest([saying(runs[0], manifest), saying(runs[1], manifest, shift=1)], manifest, thumbnails)
+    assert "near-copies 0.0 to 100.0 % (100 images)" in capsys.readouterr().out
+
+
+def test_of_a_widget_only_its_sentence_is_stored(tmp_path):
+    new = nbformat.v4
+    code = "from tumor_mri import figures\n_ = figures.gallery_chooser([], None)"
+    path = tmp_path / "01_widget.ipynb"
+    opening = new.new_markdown_cell("# 1 · A title\nA question?")
+    nbformat.write(new.new_notebook(cells=[opening, new.new_code_cell(code)]), path)
+    stored = pages.execute(path)
+    assert [dict(output["data"]) for output in stored.cells[1].outputs] == [{"text/plain": figures._NO_KERNEL}]
+    assert "widgets" not in stored.metadata
+    website.write({path.stem: stored}, tmp_path / "site")
+    page = (tmp_path / "site" / "01_widget.html").read_text(encoding="utf-8")
+    assert figures._NO_KERNEL in page and "<script" not in page
