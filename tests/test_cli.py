@@ -22,7 +22,8 @@ def test_runs_and_claims_are_listed(capsys):
     assert cli.main(["runs"]) == 0
     assert "training_only" in capsys.readouterr().out
     assert cli.main(["claims"]) == 0
-    assert "C1 ·" in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(" · ")[0] for line in printed] == [f"C{number}" for number in range(1, 10)]
 
 
 @pytest.mark.parametrize("module", ["tumor_mri", "tumor_mri.__main__"])

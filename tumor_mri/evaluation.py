@@ -215,8 +215,9 @@ def unseen_scores(runs, manifest) -> pd.DataFrame:
     """The table of `image_scores`, but of unseen Testing: it chose no epoch, so ``right`` is of the restored network.
 
     Raises:
-        EvaluationError: for a run that trained on images of Testing, or chose its epoch there.
+        EvaluationError: where the runs must not be compared, or one trained on images of Testing or chose its epoch there.
     """
+    check_comparable(runs, manifest)
     paths = list(manifest["path"].iloc[protocols.unseen_testing(manifest)])
     rows = []
     for run in runs:
@@ -775,12 +776,13 @@ def claim_on_table(runs, manifest) -> Verdict:
     """
     matrix, printed = load_report_matrix(), load_report_table()
     as_printed, exchanged = (_agrees(printed, classification_table(found)) for found in (matrix, matrix.T))
+    right = round(matrix.trace() / matrix.sum(), 4) == printed.loc["accuracy", "f1-score"]
     verdict, why = "refuted as printed", "the columns are not those of the matrix"
     if as_printed:
         verdict, why = "holds", "the columns are those of the matrix"
     elif exchanged:
-        why = "precision and recall are exchanged, and support counts predictions"
-    here = f"{why}; accuracy {matrix.trace() / matrix.sum():.4f} is the matrix's; {_here_on_table(runs, manifest)}"
+        why = "precision and recall are exchanged, support counts predictions"
+    here = f"{why}; the accuracy is {'' if right else 'not '}the matrix's; {_here_on_table(runs, manifest)}"
     row = load_claims().loc["C8"]
     return Verdict("C8", row["claim"], row["report_figure"], here, verdict)
 
@@ -798,7 +800,7 @@ def _here_on_table(runs, manifest):
         return "no runs here"
     scores = run_scores(image_scores(found, manifest))
     best, honest = (say(100 * scores[name], " %") for name in ("at_best_epoch", "accuracy"))
-    return f"{len(found)} runs here: {best} at the best epoch, {honest} cross-fitted"
+    return f"runs here {best} at the best epoch, {honest} cross-fitted"
 
 
 def claim_on_testing(runs, manifest) -> Verdict:

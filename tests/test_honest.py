@@ -1,0 +1,324 @@
+"""Honest scores: cross-fitting, intervals, tests and calibration against known answers, and that cheats are seen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tumor_mri import dataset, evaluation, figures, protocols, study, tables
+
+BASE, CHOSEN = "32/64/128/128", "25/50/100/100"
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return study.recorded("sweep-widths")
+
+
+@pytest.fixture(scope="module")
+def split_b(runs):
+    """The base network's first run on split B."""
+    return next(run for run in runs if run.config.key == "training_only-cnn-32-64-128-128-seed1")
+
+
+@pytest.fixture(scope="module")
+def scores(runs, manifest):
+    return evaluation.image_scores(runs, manifest)
+
+
+def guessing(run, manifest, epochs=60, seed=0):
+    """A run whose every epoch guesses, as consistent as a real one."""
+    actual = evaluation.truth(run.val_paths, manifest)
+    classes = np.random.default_rng(seed).integers(0, 4, (epochs, len(actual)), dtype=np.uint8)
+    accuracy = (classes == actual).mean(axis=1)
+    history = {name: list(accuracy) for name in run.history}
+    return replace(run, val_classes=classes, val_probabilities=np.eye(4)[classes[accuracy.argmax()]], history=history)
+
+
+def at_own_best_epoch(run, manifest):
+    """The cheat: every image is scored at the epoch that it helped to choose."""
+    return run.val_classes[[run.best_epoch - 1]]
+
+
+def assert_no_knowledge(runs, manifest):
+    assert abs(evaluation.image_scores(runs, manifest)["right"].mean() - 0.25) < 0.015
+
+
+def test_guessing_is_seen_for_what_it_is(split_b, manifest):
+    guesses = [guessing(split_b, manifest, seed=seed) for seed in range(3)]
+    scores = evaluation.run_scores(evaluation.image_scores(guesses[:1], manifest))
+    assert scores["at_best_epoch"][0] > 0.28
+    assert scores["flattery"][0] > 2.5
+    assert_no_knowledge(guesses, manifest)
+
+
+def test_a_fold_scored_at_its_own_best_epoch_is_not_honest(split_b, manifest, monkeypatch):
+    monkeypatch.setattr(evaluation, "cross_fitted_classes", at_own_best_epoch)
+    with pytest.raises(AssertionError):
+        assert_no_knowledge([guessing(split_b, manifest, seed=seed) for seed in range(3)], manifest)
+
+
+def leaks(split, manifest):
+    """Groups on both sides."""
+    return set(manifest["group"].iloc[split.train]) & set(manifest["group"].iloc[split.validation])
+
+
+def test_no_group_is_on_both_sides_of_a_fold_or_of_a_halving(split_b, manifest):
+    assert not any(leaks(protocols.grouped(manifest, fold), manifest) for fold in range(5))
+    assert leaks(protocols.training_only(manifest), manifest)  # what a leak looks like
+    groups = manifest.set_index("path")["group"].loc[split_b.val_paths].to_numpy()
+    actual = evaluation.truth(split_b.val_paths, manifest)
+    for halving in evaluation._halvings(tuple(actual), tuple(groups), 20):
+        for choosing, scoring in halving:
+            assert not set(groups[choosing]) & set(groups[scoring])
+        assert sorted(np.concatenate([scoring for _, scoring in halving])) == list(range(574))
+
+
+def perfect(run, manifest, split):
+    """A run of ``grouped`` on the images of a split, right in everything."""
+    train, validation = (list(manifest["path"].iloc[rows]) for rows in (split.train, split.validation))
+    actual = evaluation.truth(validation, manifest)
+    answers = {"val_classes": actual[None].astype(np.uint8), "val_probabilities": np.eye(4)[actual]}
+    answers["train_classes"] = evaluation.truth(train, manifest).astype(np.uint8)
+    config, history = replace(run.config, protocol="grouped"), {"accuracy": [1.0], "val_accuracy": [1.0]}
+    return replace(run, config=config, train_paths=train, val_paths=validation, history=history, **answers)
+
+
+def test_a_run_with_a_leaked_group_is_refused(split_b, manifest):
+    split = protocols.grouped(manifest, 0)
+    evaluation.image_scores([perfect(split_b, manifest, split)], manifest)
+    groups = manifest["group"].iloc[split.validation]
+    train, validation = split.train.copy(), split.validation.copy()
+    place = np.flatnonzero(groups.duplicated())[0]  # its group stays, it goes and trains
+    train[0], validation[place] = validation[place], train[0]
+    leaky = protocols.Split(train, validation)
+    assert leaks(leaky, manifest)
+    with pytest.raises(evaluation.EvaluationError, match="not the images of its protocol"):
+        evaluation.image_scores([perfect(split_b, manifest, leaky)], manifest)
+
+
+def test_shuffled_labels_leave_no_knowledge(split_b, manifest):
+    mixed = manifest.copy()
+    rows = mixed["path"].isin(split_b.val_paths)
+    mixed.loc[rows, "class"] = np.random.default_rng(0).permutation(mixed.loc[rows, "class"])
+    right = (evaluation.cross_fitted_classes(split_b, mixed) == evaluation.truth(split_b.val_paths, mixed)).mean()
+    assert right < 0.35
+    with pytest.raises(evaluation.EvaluationError):
+        evaluation.image_scores([split_b], mixed)
+
+
+def test_scores_by_image_are_those_of_the_runs(runs, scores, manifest):
+    found = evaluation.run_scores(scores)
+    assert len(found) == len(runs)
+    assert np.allclose(found["at_best_epoch"], evaluation.key_figures(runs, manifest)["val_accuracy"])
+    for run, accuracy in zip(runs[:2], found["accuracy"]):
+        classes = evaluation.cross_fitted_classes(run, manifest)
+        assert accuracy == pytest.approx((classes == evaluation.truth(run.val_paths, manifest)).mean())
+
+
+def test_split_a_has_no_honest_score_on_testing(runs, split_b, manifest):
+    unseen = evaluation.unseen_scores([split_b], manifest)
+    expected = evaluation.testing_scores([split_b], manifest).set_index("part").loc["unseen", "accuracy"]
+    assert len(unseen) == 133
+    assert unseen["right"].mean() == pytest.approx(expected)
+    assert "no tumour" not in set(unseen["class"])
+    with pytest.raises(evaluation.EvaluationError, match="chose its epoch on Testing"):
+        evaluation.unseen_scores(runs, manifest)
+
+
+def test_an_interval_is_over_seeds_from_three_on(scores):
+    base = scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
+    mean, low, high, over = evaluation.mean_and_interval(base)
+    expected = evaluation.interval(base.groupby("seed")["right"].mean())
+    assert (mean, high - mean, over) == (expected[0], pytest.approx(expected[1]), "seeds")
+    one = base[base["seed"] == 1]
+    assert evaluation.mean_and_interval(one)[1:3] == evaluation.group_interval(one["right"], one["group"])
+    assert evaluation.mean_and_interval(one)[3] == "groups"
+
+
+def test_a_paired_interval_is_that_of_the_t_test():
+    first, second = np.random.default_rng(0).normal(size=(2, 7))
+    found = evaluation.paired_difference(first, second)
+    expected = stats.ttest_rel(second, first).confidence_interval()
+    assert (found["low"], found["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert (found["pairs"], found["difference"]) == (7, pytest.approx((second - first).mean()))
+    for values in ([1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="pairs"):
+            evaluation.paired_difference(values, [1.0, 2.0] if len(values) > 1 else values)
+
+
+def test_the_detectable_difference_is_found_as_often_as_it_says():
+    assert evaluation.detectable_difference(1, 33.36713) == pytest.approx(0.5, abs=1e-4)  # R: pwr.t.test(d = 0.5, power = 0.8)
+    deviation, pairs = 0.7, 5
+    true = evaluation.detectable_difference(deviation, pairs)
+    samples = np.random.default_rng(0).normal(true, deviation, (50_000, pairs))
+    assert (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.01)
+    assert evaluation.paired_difference([0, 0, 0], [1, 1, 1])["detectable"] == 0
+
+
+def test_a_difference_over_groups_pairs_what_both_have():
+    rng = np.random.default_rng(0)
+    images = pd.DataFrame({"group": np.arange(200) // 2, "right": (rng.random(200) < 0.7).astype(float)})
+    assert evaluation.group_difference(images, images) == (0, 0, 0)  # the same images: no doubt is left
+    better = images.assign(right=np.where(rng.random(200) < 0.3, 1, images["right"]))
+    difference, low, high = evaluation.group_difference(images, better)
+    assert 0 < low < difference < high
+    strangers = better.assign(group=better["group"] + 1000)  # the same figures for other groups: much more doubt
+    assert evaluation.group_difference(images, strangers)[1] < low
+    copies = pd.concat([images] * 20), pd.concat([better] * 20)
+    assert evaluation.group_difference(*copies) == pytest.approx((difference, low, high))  # copies tell nothing new
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    # twice the tail of ten coins: (1 + 10) / 1024; of five: 1 / 32; as many on either side
+    [(1, 9, 2 * 11 / 1024), (9, 1, 2 * 11 / 1024), (5, 0, 2 / 32), (4, 4, 1), (0, 0, 1)],
+)
+def test_mcnemar_is_exact(only_first, only_second, p):
+    first = np.repeat([True, False, True, False], [only_first, only_second, 30, 5])
+    second = np.repeat([False, True, True, False], [only_first, only_second, 30, 5])
+    assert evaluation.mcnemar(first, second) == pytest.approx(p)
+
+
+def test_mcnemar_pairs_differ_in_one_thing(scores):
+    pairs = evaluation.mcnemar_pairs(scores)
+    for pair in pairs.itertuples():
+        (first, one), (second, other) = (name.split(" seed ") for name in (pair.first, pair.second))
+        assert (first == second) == (pair.differ == "seed")
+        assert (one == other) == (pair.differ == "widths")
+    a_seed, b_seed = (
+        scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE) & (scores["seed"] == s)] for s in (1, 2)
+    )
+    row = pairs[(pairs["first"] == f"{BASE} seed 1") & (pairs["second"] == f"{BASE} seed 2")].iloc[-1]
+    assert row["discordant"] == (a_seed["right_at_best"].to_numpy() != b_seed["right_at_best"].to_numpy()).sum()
+    assert row["p"] == evaluation.mcnemar(a_seed["right_at_best"], b_seed["right_at_best"])
+
+
+def test_differences_are_to_the_base_network_of_the_same_seed(scores):
+    table = evaluation.width_differences(scores).set_index(["protocol", "widths"])
+    means = evaluation.run_scores(scores).set_index(["protocol", "widths", "seed"])["accuracy"].sort_index()
+    row = table.loc[("training_only", CHOSEN)]
+    expected = 100 * (means["training_only", CHOSEN] - means["training_only", BASE])
+    assert (row["pairs"], row["over"]) == (len(expected), "seeds")
+    assert row["difference"] == pytest.approx(expected.mean())
+    assert row["low"] < row["difference"] < row["high"]
+    assert BASE not in table.index.get_level_values("widths")
+
+
+def test_recalls_and_their_differences(scores):
+    on_b = scores[scores["protocol"] == "training_only"]
+    table = evaluation.class_recalls(on_b).set_index("class")
+    assert table["images"].tolist() == [158, 162, 83, 171]
+    assert table.loc["glioma", "recall"] == pytest.approx(on_b[on_b["class"] == "glioma"]["right"].mean())
+    worse = on_b.assign(right=on_b["right"].where(on_b["class"] != "glioma", 0))
+    lost = evaluation.recall_differences(on_b, worse).set_index("class")
+    assert lost.loc["glioma", ["difference", "low", "high"]].max() < -70
+    assert (lost.loc[["meningioma", "pituitary"], ["difference", "low", "high"]] == 0).all(axis=None)
+
+
+def test_calibration_is_known_where_it_is_constructed():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.25, 1, 100_000)
+    calibrated = rng.random(100_000) < confidence
+    assert evaluation.calibration_error(confidence, calibrated) < 0.01
+    assert evaluation.calibration_error(np.full(1000, 0.99), np.arange(1000) < 600) == pytest.approx(0.39)  # sure, not right
+    halves = np.repeat([0.9, 0.5], 500), np.concatenate([np.arange(500) < 400, np.arange(500) < 350])
+    assert evaluation.calibration_error(*halves) == pytest.approx(0.1 / 2 + 0.2 / 2)  # over in one bin, under in the other
+    curve = evaluation.reliability(confidence, calibrated)
+    assert curve["images"].sum() == 100_000
+    assert np.allclose(curve["accuracy"], curve["confidence"], atol=0.02)
+
+
+def test_all_right_and_all_wrong_are_calibrations_too():
+    assert evaluation.calibration_error([1.0, 1.0], [True, True]) == 0
+    assert evaluation.calibration_error([0.8, 0.8], [False, False]) == pytest.approx(0.8)
+
+
+def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
+    base = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == (32, 64, 128, 128)]
+    exact = [replace(run, config=replace(run.config, precision="float32")) for run in base]
+    pairs = evaluation.precision_pairs([*base, *exact], manifest)
+    assert set(pairs.columns) == {"mixed_bfloat16", "float32"}
+    assert pairs.index.tolist() == [run.config.seed for run in base]
+    assert evaluation.paired_difference(pairs["float32"], pairs["mixed_bfloat16"])["difference"] == 0
+    with pytest.raises(evaluation.EvaluationError, match="precisions"):
+        evaluation.image_scores([*base, *exact], manifest)
+    with pytest.raises(evaluation.EvaluationError, match="each seed needs"):
+        evaluation.precision_pairs([*base, exact[0]], manifest)
+    with pytest.raises(evaluation.EvaluationError, match="each seed needs"):
+        evaluation.precision_pairs(base, manifest)
+    other = [replace(run, config=replace(run.config, widths=(25, 50, 100, 100))) for run in exact]
+    with pytest.raises(evaluation.EvaluationError, match="settings"):
+        evaluation.precision_pairs([*base, *other], manifest)
+    elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in exact]
+    with pytest.raises(evaluation.EvaluationError, match="backends"):
+        evaluation.precision_pairs([*base, *elsewhere], manifest)
+
+
+def test_every_claim_has_its_verdict(runs, manifest):
+    table = evaluation.claims_table(evaluation.verdicts(runs, manifest))
+    assert table["id"].tolist() == evaluation.load_claims().index.tolist() == [f"C{number}" for number in range(1, 10)]
+    assert (table["report"] == evaluation.load_claims()["report_figure"].to_numpy()).all()
+    assert table["here"].str.len().min() > 0
+
+
+def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
+    verdict = evaluation.claim_on_table([], manifest)
+    assert verdict.verdict == "refuted as printed"
+    assert "exchanged" in verdict.here
+    matrix, printed = evaluation.load_report_matrix(), evaluation.load_report_table()
+    names = list(dataset.NAMES)
+    right = printed.copy()
+    right.loc[names] = evaluation.classification_table(matrix).loc[names].to_numpy()
+    monkeypatch.setattr(evaluation, "load_report_table", lambda: right)
+    assert evaluation.claim_on_table([], manifest).verdict == "holds"
+    right.loc["glioma", "recall"] += 0.001
+    wrong = evaluation.claim_on_table([], manifest)
+    assert (wrong.verdict, "exchanged" in wrong.here) == ("refuted as printed", False)
+
+
+def test_the_readme_holds_the_claims(runs, manifest):
+    text = (dataset.ROOT / "README.md").read_text(encoding="utf-8")
+    table = tables.as_markdown(evaluation.claims_table(evaluation.verdicts(runs, manifest)))
+    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in text, "run `python -m tumor_mri claims --write`"
+
+
+def test_a_table_is_written_between_its_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- claims -->\nold\n<!-- end of claims -->\nAfter.\n", encoding="utf-8")
+    text = tables.as_markdown(pd.DataFrame({"id": ["C1"], "here": [0.5]}))
+    tables.write(page, "claims", text)
+    tables.write(page, "claims", text)
+    expected = "Before.\n<!-- claims -->\n| id | here |\n| --- | --- |\n| C1 | 0.5 |\n<!-- end of claims -->\nAfter.\n"
+    assert page.read_text(encoding="utf-8") == expected
+    with pytest.raises(ValueError, match=r"page\.md needs"):
+        tables.write(page, "table", text)
+    assert page.read_text(encoding="utf-8") == expected
+
+
+def test_figures_say_what_they_draw(runs, scores, manifest, capsys):
+    on_b = [run for run in runs if run.config.protocol == "training_only"]
+    unseen = evaluation.unseen_scores(on_b, manifest)
+    figures.honest_accuracies(scores)
+    figures.width_differences(scores)
+    figures.mcnemar_pairs(evaluation.mcnemar_pairs(scores))
+    figures.stopping_epochs(evaluation.summarise(runs, manifest))
+    figures.flattery(scores)
+    figures.class_recalls(unseen)
+    figures.reliability({"unseen": unseen})
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 7
+    mean, low, high, _ = evaluation.mean_and_interval(
+        scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
+    )
+    assert f"split B · {BASE} {100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f}) over seeds" in said[0]
+
+
+def test_figures_take_a_single_run(split_b, manifest):
+    one = evaluation.image_scores([split_b], manifest)
+    figures.honest_accuracies(one)
+    figures.flattery(one)
+    figures.class_recalls(one)
+    figures.reliability({"one": one})
