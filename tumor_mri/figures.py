@@ -6,7 +6,6 @@ Where ``TUMOR_MRI_FIGURES`` is set, to a folder and the start of a file's name, 
 import inspect
 import itertools
 import os
-
 import zlib
 
 import matplotlib.pyplot as plt
@@ -700,7 +699,7 @@ def benchmark_scores(scores):
         scores: `benchmark.table`.
     """
     names = list(scores["network"].unique())
-    figure, axes = plt.subplots(1, 2, figsize=(9, 0.62 * len(names) + 1.3), sharey=True, width_ratios=(3, 2))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.52 * len(names) + 1.3), sharey=True, width_ratios=(3, 2))
     for (protocol, colour), shift in zip(PROTOCOL_COLOURS.items(), (-0.22, 0, 0.22)):
         found = scores[scores["protocol"] == protocol]
         rows = np.array([names.index(name) for name in found["network"]]) + shift
@@ -709,7 +708,8 @@ def benchmark_scores(scores):
             axis.plot(100 * found[column], rows, "o", color=colour, markeredgecolor="black", label=PROTOCOL_NAMES[protocol])
     _label_rows(axes[0], names, "accuracy (%), cross-fitted, with its 95 % interval")
     _label_rows(axes[1], names, "accuracy on unseen Testing (%)")
-    axes[0].legend(loc="lower center", bbox_to_anchor=(0.75, 1), ncols=3)
+    axes[1].set_xlim(0, max(50, 110 * scores["unseen_testing"].max()))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     grouped = scores[scores["protocol"] == "grouped"]
     said = [f"{row.network} {_span(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
     spans = [f"{SHORT_NAMES[name]} {evaluation.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
