@@ -1,10 +1,14 @@
 """The audit: on tiny drawn images where every answer is known, and on the real ones, whose figures it derives anew."""
 
+import json
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from benchmarks import audit_cost
 from tumor_mri import __main__ as cli
 from tumor_mri import audit, dataset
 
@@ -204,6 +208,24 @@ def test_no_neighbour_allowed():
     assert audit.one_nearest_neighbour(thumbnails, ["x", "y", "x", "z"]).tolist() == [True, False, True, False]
 
 
+def most_memory(count, tile):
+    """Bytes that finding near-copies and neighbours holds at the most, beside the thumbnails."""
+    thumbnails = np.stack([audit.standardise(picture) for picture in np.random.default_rng(0).normal(size=(count, 8, 8))])
+    tracemalloc.start()
+    try:
+        audit.near_copies(thumbnails, tile=tile)
+        audit.nearest(thumbnails, tile=tile)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_square_of_the_images():
+    small, large = most_memory(1000, tile=200), most_memory(4000, tile=200)
+    assert large < 3 * small  # tables of results grow with the number
+    assert most_memory(4000, tile=4000) > 10 * large  # without tiles it would grow
+
+
 @pytest.mark.parametrize("correlation, pairs", [(0.989, 0), (0.991, 1), (-0.999, 0)])
 def test_the_threshold(correlation, pairs):
     along, across = np.eye(2, audit.SIDE**2, dtype=np.float32)
@@ -401,3 +423,16 @@ def test_two_label_conflicts_show_in_the_images(real):
     assert ("Training/meningioma_tumor/m1(123).jpg", "Testing/glioma_tumor/image(2).jpg") in pairs
     assert len(conflicts) == 8
     assert (real.near_copies["first_class"][:8] != real.near_copies["second_class"][:8]).all()
+
+
+def test_the_readme_says_what_was_measured():
+    figures = json.loads(audit_cost.RESULT.read_text(encoding="utf-8"))
+    assert audit_cost.sentence(figures) in audit_cost.README.read_text(encoding="utf-8"), "run `python -m benchmarks.audit_cost`"
+    assert [found["images"] for found in figures["synthetic"]] == list(audit_cost.SIZES)
+    assert not figures["commit"].endswith("+")
+
+
+def test_synthetic_thumbnails_hold_the_near_copies_that_they_should():
+    found = audit.near_copies(audit_cost.synthetic(200))
+    assert len(found) == 20
+    assert (found["second"] - found["first"] == 180).all()

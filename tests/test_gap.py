@@ -74,18 +74,46 @@ def test_foreign_gliomas_take_the_place_of_as_many_cheng_gliomas(manifest, fold)
     assert not set(manifest["group"].iloc[swapped.train]) & set(manifest["group"].iloc[held_out])
 
 
-def test_foreign_recall_leaves_out_the_half_that_trained(base, manifest):
+def added(control, manifest, fold, right):
+    """A run of foreign_added beside a run on split B, all right or all wrong on Testing."""
+    config = replace(control.config, protocol="foreign_added", fold=fold)
+    train = manifest["path"].iloc[protocols.foreign_added(manifest, fold).train]
+    return guess(replace(control, config=config, train_paths=list(train)), manifest, right)
+
+
+def test_foreign_scores_leave_out_the_half_that_trained(base, manifest):
     control = base["training_only"]
-    config = replace(control.config, protocol="foreign_added", fold=1)
-    train = manifest["path"].iloc[protocols.foreign_added(manifest, 1).train]
-    swapped = guess(replace(control, config=config, train_paths=list(train)), manifest, right=True)
-    table = evaluation.foreign_recall([control, swapped], manifest)
-    assert table["half"].tolist() == [0, 1, 0]
-    assert table["recall"].iloc[2] == 1
-    mislabelled = replace(swapped, config=replace(config, fold=0))  # says that it trained on the other half
+    swapped = added(control, manifest, 1, right=True)
+    scores = evaluation.foreign_scores([control, swapped], manifest)
+    assert set(scores["half"]) == {0}  # split B's run on half 1 has no partner
+    assert sorted(set(scores["path"])) == sorted(manifest["path"].iloc[protocols.foreign_halves(manifest)[0]])
+    recall = evaluation.foreign_recall(scores)
+    assert recall[["half", "images", "with"]].to_numpy().tolist() == [[0, 40, 1]]
+    mislabelled = replace(swapped, config=replace(swapped.config, fold=0))  # says that it trained on the other half
+    with pytest.raises(evaluation.EvaluationError, match="train_paths are not the images of its protocol"):
+        evaluation.foreign_scores([control, mislabelled], manifest)
     with pytest.raises(evaluation.EvaluationError, match="trained on 41"):
-        evaluation.foreign_recall([mislabelled], manifest)
-    assert "foreign_added-fold1" in config.key
+        evaluation._testing_right(swapped, manifest["path"].iloc[protocols.foreign_halves(manifest)[1]], manifest)
+    assert "foreign_added-fold1" in swapped.config.key
+
+
+@pytest.mark.parametrize(("before", "after", "points"), [(False, True, 100), (True, False, -100), (True, True, 0)])
+def test_the_effect_of_foreign_gliomas_is_that_of_the_pairs(base, manifest, before, after, points, capsys):
+    control = guess(base["training_only"], manifest, before)
+    unpaired = replace(guess(control, manifest, not before), config=replace(control.config, seed=9))
+    runs = [control, unpaired, *(added(control, manifest, fold, after) for fold in (0, 1))]
+    scores = evaluation.foreign_scores(runs, manifest)
+    effect = evaluation.foreign_effect(scores)
+    assert effect == {"without": before, "with": after, "points": points, "low": points, "high": points, "pairs": 2}
+    figures.foreign_gliomas_added(scores)
+    assert f"it rises in {2 if points > 0 else 0} of 2 pairs" in capsys.readouterr().out
+
+
+def test_the_effect_of_foreign_gliomas_needs_a_pair(base, manifest):
+    other_seed = replace(base["training_only"], config=replace(base["training_only"].config, seed=9))
+    scores = evaluation.foreign_scores([base["training_only"], added(other_seed, manifest, 0, right=True)], manifest)
+    with pytest.raises(evaluation.EvaluationError, match="no run of foreign_added"):
+        evaluation.foreign_effect(scores)
 
 
 def test_draws_scatter_more_when_they_are_smaller(base, manifest):

@@ -1,9 +1,10 @@
 """The protocols: who trains, who validates, and that nothing leaks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from tumor_mri import dataset, protocols
+from tumor_mri import audit, dataset, protocols
 
 
 def counts(manifest, rows):
@@ -36,19 +37,84 @@ def test_split_b_is_keras_split_to_the_image(manifest):
         assert sorted(expected) == sorted(part.file_paths)
 
 
-def test_grouped_folds_partition_training_and_share_no_patient(manifest):
+def near_copies(manifest):
+    """Rows of both images of each near-copy that the manifest names, (pairs, 2)."""
+    near = manifest[manifest["near_copy"].astype(bool)]
+    row_of = pd.Series(range(len(manifest)), index=manifest["path"])
+    return np.column_stack([near.index, row_of.loc[near["nearest_training"]]])
+
+
+def leaks(manifest, train, validation, pairs):
+    """What stands on both sides of a split: images, files, groups, known patients, pairs of near-copies; how many of each."""
+    sides = [manifest.iloc[rows] for rows in (train, validation)]
+    shared = {
+        name: set(sides[0][name].dropna()) & set(sides[1][name].dropna()) for name in ("path", "sha256", "group", "patient")
+    }
+    across = np.isin(pairs, train).any(axis=1) & np.isin(pairs, validation).any(axis=1)
+    return {name: len(found) for name, found in shared.items()} | {"near-copies": int(across.sum())}
+
+
+NOTHING = {"path": 0, "sha256": 0, "group": 0, "patient": 0, "near-copies": 0}
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_nothing_is_on_both_sides_of_a_grouped_fold(manifest, fold):
+    split = protocols.split(manifest, "grouped", fold)
+    assert leaks(manifest, split.train, split.validation, near_copies(manifest)) == NOTHING
+
+
+@pytest.mark.needs_dataset
+def test_no_pair_of_near_copies_is_on_both_sides_of_a_grouped_fold(manifest):
+    """Of all pairs in the images, not only each image's nearest, found as the groups' were."""
+    thumbnails = audit.manifest_thumbnails(dataset.find(), manifest)
+    pairs = audit.near_copies(thumbnails, threshold=audit.NEAR_COPY + 0.001)  # JPEG decoders may differ by a grey level
+    pairs = pairs[["first", "second"]].to_numpy()
+    for fold in range(5):
+        split = protocols.split(manifest, "grouped", fold)
+        assert leaks(manifest, split.train, split.validation, pairs) == NOTHING
+    split = protocols.split(manifest, "training_only")
+    assert leaks(manifest, split.train, split.validation, pairs)["near-copies"] > 0
+
+
+def test_nothing_of_training_is_in_unseen_testing(manifest):
+    training = np.flatnonzero(manifest["split"] == "Training")
+    assert leaks(manifest, training, protocols.unseen_testing(manifest), near_copies(manifest)) == NOTHING
+    testing = np.flatnonzero(manifest["split"] == "Testing")
+    assert min(value for name, value in leaks(manifest, training, testing, near_copies(manifest)).items() if name != "path") > 0
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_nothing_of_training_is_in_the_half_of_foreign_gliomas_that_scores(manifest, fold):
+    train = protocols.split(manifest, "foreign_added", fold).train
+    assert leaks(manifest, train, protocols.foreign_halves(manifest)[1 - fold], near_copies(manifest)) == NOTHING
+
+
+@pytest.mark.parametrize(("protocol", "fold"), [(name, 0) for name in protocols.PROTOCOLS])
+def test_no_image_trains_and_validates(manifest, protocol, fold):
+    split = protocols.split(manifest, protocol, fold)
+    assert not set(split.train) & set(split.validation)
+    assert len(set(split.train)) == len(split.train) and len(set(split.validation)) == len(split.validation)
+
+
+@pytest.mark.parametrize("name", ["path", "sha256", "group", "patient", "near-copies"])
+def test_one_leaked_image_is_seen(manifest, name):
+    """Each kind of leak in turn: an image validates whose like stays among those that train."""
+    split, pairs = protocols.split(manifest, "grouped", 0), near_copies(manifest)
+    trains = manifest.iloc[split.train]
+    if name == "near-copies":
+        leaked = pairs[np.isin(pairs, split.train).all(axis=1)][0, 0]
+    elif name == "path":
+        leaked = split.train[0]
+    else:
+        leaked = trains.index[trains[name].notna() & trains.duplicated(name)][0]
+    train = split.train if name == "path" else split.train[split.train != leaked]
+    assert leaks(manifest, train, np.append(split.validation, leaked), pairs)[name] > 0
+
+
+def test_grouped_folds_partition_training(manifest):
     folds = [protocols.split(manifest, "grouped", fold) for fold in range(5)]
     assert sorted(np.concatenate([fold.validation for fold in folds])) == list(range(2870))
-    for fold in folds:
-        for column in ("group", "patient"):
-            train, validation = (set(manifest[column].iloc[rows].dropna()) for rows in (fold.train, fold.validation))
-            assert not train & validation
-        assert len(fold.train) + len(fold.validation) == 2870
-
-
-def test_a_leaked_group_would_be_seen(manifest):
-    leaked = protocols.split(manifest, "training_only")
-    assert set(manifest["group"].iloc[leaked.train]) & set(manifest["group"].iloc[leaked.validation])
+    assert all(len(fold.train) + len(fold.validation) == 2870 for fold in folds)
 
 
 @pytest.mark.parametrize(("protocol", "fold"), [("random", 0), ("grouped", 5), ("grouped", -1), ("training_only", 1)])

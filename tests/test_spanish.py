@@ -13,7 +13,9 @@ def outline(readme):
     """What a README says in any language: commands, headings, links and the rows of its table of notebooks."""
     prose, *fenced = re.split(r"^```\w*$", readme, flags=re.MULTILINE)
     prose, code = "".join([prose, *fenced[1::2]]), "".join(fenced[::2])
-    prose = re.sub(r"<!-- claims -->.*<!--", "", prose, flags=re.DOTALL)  # numbers: in one language, as the Spanish one says
+    prose = re.sub(
+        r"<!-- ([a-z-]+) -->.*<!-- end of \1 -->", "", prose, flags=re.DOTALL
+    )  # numbers: in one language, as the Spanish one says
     return {
         "commands": [line.split("#")[0].strip() for line in code.splitlines()],
         "code": set(re.findall(r"`[^`]+`", prose)),

@@ -66,6 +66,44 @@ def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypa
     assert keras.config.dtype_policy().name == "float32"  # nothing of it outlasts the run
 
 
+def test_a_network_of_another_precision_than_asked_for_is_not_trained(noise, manifest):
+    def build(dtype):
+        from tumor_mri.quiet import keras
+
+        pooled = [keras.Input((150, 150, 1)), keras.layers.AveragePooling2D(30, dtype=dtype), keras.layers.Flatten(dtype=dtype)]
+        return keras.Sequential([*pooled, keras.layers.Dense(4, "softmax", dtype=dtype)])
+
+    config = replace(CONFIG, widths=(), network="mine")
+    with pytest.raises(ValueError, match="computes in float32, and mixed_bfloat16 was asked for"):
+        training.train(config, noise, manifest, progress=False, build=lambda: build("float32"))
+    with pytest.raises(ValueError, match="float32 was asked for"):
+        training.train(replace(config, precision="float32"), noise, manifest, progress=False, build=lambda: build("bfloat16"))
+
+
+def test_a_record_of_another_precision_than_it_says_is_found(run, manifest):
+    assert run.environment["computes_in"] == ["bfloat16", "float32"]
+    lies = replace(run, environment=run.environment | {"computes_in": ["float32"]})
+    with pytest.raises(evaluation.EvaluationError, match="computed in float32, not in mixed_bfloat16"):
+        evaluation.check(lies, manifest)
+    older = {name: value for name, value in run.environment.items() if name != "computes_in"}
+    evaluation.check(replace(run, environment=older), manifest)
+
+
+def test_a_digest_tells_networks_apart_and_nothing_else():
+    from tumor_mri.quiet import keras
+
+    def build(units=2, rate=0.5, activation="relu", compiled=None):
+        dense = keras.layers.Dense(units, activation=activation)
+        model = keras.Sequential([keras.Input((8,)), dense, keras.layers.Dropout(rate), keras.layers.Dense(4)])
+        if compiled:
+            model.compile(keras.optimizers.Adam(compiled), "categorical_crossentropy")
+        return keras.Sequential([keras.Input((8,)), model]) if compiled is None else model
+
+    others = [build(units=3), build(rate=0.25), build(activation="tanh"), build(compiled=1e-3), build(compiled=1e-4)]
+    assert training.describe(build()) == training.describe(build())  # Keras names the second's layers otherwise
+    assert len({training.describe(model) for model in [build(), *others]}) == 6
+
+
 def test_the_seed_makes_the_weights_whatever_was_built_before():
     def first_weight(seed):
         return training.build_alone(lambda: network.build_cnn(CONFIG.widths), "float32", seed).get_weights()[0]

@@ -1,8 +1,8 @@
 """What a split hides: byte-identical files, near-copies, patients on both sides, sources, label conflicts, shortcuts.
 
 From the images alone for any folder of class folders (`audit_folder`); joined with the manifest for the project's dataset
-(`audit_dataset`). Memory: 4 KiB a thumbnail and some 50 MB for one tile of correlations, whatever the number of images. Time, on
-2 cores: 4 ms an image to decode; correlations grow with the square, 3 minutes for 100,000 images and 5 hours for a million.
+(`audit_dataset`). Memory: 4 KiB a thumbnail, and one tile of correlations, whatever the number of images. Time: decoding grows
+with their number, correlations with its square; ``benchmarks/audit_cost.json`` has both as measured.
 """
 
 import hashlib

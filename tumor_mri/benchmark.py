@@ -4,7 +4,10 @@ The rules are in ``BENCHMARK.md``. No score here comes from an epoch that was ch
 from a network that was chosen on Testing.
 """
 
+import os
 import re
+import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -33,18 +36,25 @@ def groups_table(manifest) -> pd.DataFrame:
     return manifest[["path", "group"]].assign(fold=fold)
 
 
-def evaluate(build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, images=None, folder=KEPT) -> pd.DataFrame:
+def evaluate(
+    build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, images=None, folder=KEPT, retrain=False
+) -> pd.DataFrame:
     """Train a network under the protocols and score it; 7 trainings a seed. Goes on where an earlier call stopped.
+
+    Where all runs asked for are committed, in ``data/results``, they are read; else those that are not kept yet are trained, in
+    the precision that suits this machine. Says how many minutes the trainings took. With ``TUMOR_MRI_RETRAIN=smoke`` in the
+    environment each is a tiny one, kept nowhere: a test that training works, not a result.
 
     Args:
         build_network: function of no arguments that returns a Keras model: 150 x 150, grey or RGB, values 0 to 255, to the
             probabilities of the four classes. Compiled, it keeps its optimizer and loss; else it gets the report's.
         name: letters, digits, ``_`` and ``.``; for the table, and for the files that keep the runs.
-        seeds: of the trainings; an interval needs three or more.
-        which: protocols, out of `protocols.PROTOCOLS`.
+        seeds: of the trainings; an interval over them needs three or more.
+        which: protocols, out of `FOLDS`.
         epochs: the most epochs of a training.
         images: uint8, (3264, 150, 150); None loads the project's.
-        folder: where runs are kept.
+        folder: where runs trained here are kept.
+        retrain: leave the committed runs alone.
 
     Returns:
         The table of `score`.
@@ -55,24 +65,36 @@ def evaluate(build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, ima
     """
     if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name == "cnn":
         raise ValueError(f"a network's name is made of letters, digits, _ and ., and is not 'cnn', got {name!r}")
-    settings = {"widths": (), "network": name, "epochs": epochs, "precision": machine.native_precision()}
     wanted = [
-        training.RunConfig(which_one, seed=seed, fold=fold, **settings)
-        for which_one in which
-        for fold in FOLDS[which_one]
+        training.RunConfig(protocol, widths=(), seed=seed, fold=fold, network=name, epochs=epochs)
+        for protocol in which
+        for fold in FOLDS[protocol]
         for seed in seeds
     ]
-    manifest = dataset.load_manifest()
-    architecture = training.describe(training.build_alone(build_network, settings["precision"], seed=0))
-    runs = []
-    for config in tqdm(wanted, desc=name, unit="run"):
-        path = records.path_of(config, folder)
-        if not path.is_file():
-            records.save(training.train(config, images, manifest, build=build_network), folder)
-        runs.append(records.load(path))
-        if runs[-1].environment["architecture"] != architecture:
-            raise ValueError(f"{path.name} was trained with another network of the name {name!r}: choose another, or delete it")
-    return score(runs, manifest)
+    if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
+        tiny = [replace(config, epochs=2, train_images=64) for config in wanted]
+        with tempfile.TemporaryDirectory() as scratch:
+            return _complete(tiny, [scratch], build_network, images)
+    if retrain or not all(records.path_of(config, study.RECORDED).is_file() for config in wanted):
+        wanted = [replace(config, precision=machine.native_precision()) for config in wanted]
+    return _complete(wanted, [folder] if retrain else [study.RECORDED, folder], build_network, images)
+
+
+def _complete(wanted, folders, build_network, images):
+    """Runs of one network, read where they are in `folders`, else trained and kept in the last; the table of `score`."""
+    name, manifest = wanted[0].network, dataset.load_manifest()
+    built = training.build_alone(build_network, wanted[0].precision, seed=0)
+    runs = {config: study.find(config, folders) for config in wanted}
+    missing = [config for config, found in runs.items() if found is None]
+    for config in tqdm(missing, desc=name, unit="run", disable=not missing):
+        runs[config] = training.train(config, images, manifest, build=build_network)
+        records.save(runs[config], folders[-1])
+    for config, run in runs.items():
+        if run.environment["architecture"] != training.describe(built):
+            raise ValueError(f"{config.key} was trained with another network of the name {name!r}: choose another, or delete it")
+    minutes = sum(run.seconds for run in runs.values()) / 60
+    print(f"{name}: {built.count_params():,} parameters; its {len(runs)} trainings took {minutes:.0f} minutes in all.")
+    return score(list(runs.values()), manifest)
 
 
 def score(runs, manifest) -> pd.DataFrame:
@@ -180,11 +202,23 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
     return figures | pd.DataFrame(unseen).mean().to_dict()
 
 
-def table(manifest) -> pd.DataFrame:
-    """The benchmark's table: the committed baselines, then the recorded runs of its protocols in the published precision."""
-    recorded = [run for run in records.load_all(study.RECORDED) if run.config.precision == "mixed_bfloat16"]
-    whole = [run for run in recorded if run.config.train_images is None and run.config.protocol in FOLDS]
-    return pd.concat([pd.read_csv(BASELINES), score(whole, manifest)], ignore_index=True)
+def recorded() -> list:
+    """The committed runs that count in the table: of its protocols, in the published precision, on all training images."""
+    runs = [run for run in records.load_all(study.RECORDED) if run.config.precision == "mixed_bfloat16"]
+    return [run for run in runs if run.config.train_images is None and run.config.protocol in FOLDS]
+
+
+def table(manifest, own=None) -> pd.DataFrame:
+    """The benchmark's table: the committed baselines, then the recorded runs.
+
+    Args:
+        manifest: table of the images.
+        own: rows of `evaluate`, which come last; recorded ones of the same networks make way for them.
+    """
+    found = pd.concat([pd.read_csv(BASELINES), score(recorded(), manifest)], ignore_index=True)
+    if own is None:
+        return found
+    return pd.concat([found[~found["network"].isin(own["network"])], own], ignore_index=True)
 
 
 def as_markdown(scores) -> str:

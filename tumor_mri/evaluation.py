@@ -12,7 +12,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tumor_mri import dataset, network, protocols
+from tumor_mri import dataset, network, protocols, training
 
 DRAWS = 1000  # random draws of validation images
 ENOUGH = 394  # images in Testing: too few, says the report
@@ -59,6 +59,9 @@ def check(run, manifest) -> None:
         raise EvaluationError(f"{run.config.key}: its validation accuracies are not those of its predictions")
     if not np.array_equal(run.val_probabilities.argmax(axis=1), run.val_classes[run.best_epoch - 1]):
         raise EvaluationError(f"{run.config.key}: its final probabilities are not those of its best epoch")
+    computed = run.environment.get("computes_in")  # absent from older records
+    if computed and not training.is_precision(run.config.precision, computed):
+        raise EvaluationError(f"{run.config.key}: it computed in {' and '.join(computed)}, not in {run.config.precision}")
 
 
 def check_comparable(runs, manifest) -> None:
@@ -611,17 +614,63 @@ def _testing_right(run, paths, manifest):
     return pd.Series(right, index=run.test_paths).loc[list(paths)].to_numpy()
 
 
-def foreign_recall(runs, manifest) -> pd.DataFrame:
-    """Recall on each half of the foreign gliomas that a run did not train on: protocol, widths, seed, half, recall (of 1)."""
-    rows = []
-    for run in runs:
-        for half, images in enumerate(protocols.foreign_halves(manifest)):
-            if run.config.protocol == "foreign_added" and half == run.config.fold:
-                continue
-            right = _testing_right(run, manifest["path"].iloc[images], manifest)
-            about = (run.config.protocol, network.label(run.config.widths), run.config.seed, half, right.mean())
-            rows.append(dict(zip(("protocol", "widths", "seed", "half", "recall"), about)))
-    return pd.DataFrame(rows)
+def foreign_scores(runs, manifest) -> pd.DataFrame:
+    """A row a run and foreign glioma that it did not train on, with and without the other half of them in training.
+
+    Columns: protocol, widths, seed, half (that the image is in), path, group, class, right (0 or 1). Only pairs are kept: runs of
+    ``foreign_added``, and for each a run of ``training_only`` with the same network and seed, on the same half.
+
+    Raises:
+        EvaluationError: where runs must not be compared, or one trained on what it is scored on.
+    """
+    check_comparable(runs, manifest)
+    rows = [_foreign_rows(run, half, images, manifest) for run in runs for half, images in _held_out(run, manifest)]
+    found = pd.concat(rows, ignore_index=True)
+    of_pair = found.groupby(["widths", "seed", "half"])["protocol"]
+    return found[of_pair.transform("nunique") == 2].reset_index(drop=True)
+
+
+def _held_out(run, manifest):
+    """The halves of the foreign gliomas that a run did not train on, each with its number and rows."""
+    halves = enumerate(protocols.foreign_halves(manifest))
+    return [(half, rows) for half, rows in halves if run.config.protocol != "foreign_added" or half != run.config.fold]
+
+
+def _foreign_rows(run, half, rows, manifest):
+    images = manifest[["path", "group", "class"]].iloc[rows]
+    about = {"protocol": run.config.protocol, "widths": network_name(run.config), "seed": run.config.seed, "half": half}
+    return images.assign(**about, right=_testing_right(run, images["path"], manifest).astype(float))
+
+
+def foreign_recall(scores) -> pd.DataFrame:
+    """Recall on each half, a row a pair of runs: widths, seed, half, images; without and with the other half in training (of 1).
+
+    Args:
+        scores: `foreign_scores`.
+    """
+    keys = ["widths", "seed", "half"]
+    recall = scores.pivot_table(index=keys, columns="protocol", values="right")
+    recall = recall.rename(columns={"training_only": "without", "foreign_added": "with"})
+    images = scores.groupby(keys)["path"].nunique().rename("images")
+    return recall.reindex(columns=["without", "with"]).join(images).reset_index()
+
+
+def foreign_effect(scores) -> dict:
+    """What foreign gliomas in training do to recall on the others: without, with (of 1), points, low, high, pairs.
+
+    Means over both halves and all seeds; the 95 % interval of the points is by bootstrap over groups, whose images are paired.
+
+    Args:
+        scores: `foreign_scores`.
+
+    Raises:
+        EvaluationError: where there is no pair of runs.
+    """
+    if not len(scores):
+        raise EvaluationError("there is no run of foreign_added beside one of training_only with the same network and seed")
+    without, added = (per_image(scores[scores["protocol"] == name]) for name in ("training_only", "foreign_added"))
+    points = dict(zip(("points", "low", "high"), (100 * value for value in group_difference(without, added))))
+    return {"without": without["right"].mean(), "with": added["right"].mean(), **points, "pairs": len(foreign_recall(scores))}
 
 
 def draw_accuracies(run, manifest, size, draws=DRAWS) -> np.ndarray:

@@ -1,5 +1,11 @@
-"""Every plot, in one style. Each figure prints one sentence, computed from the data that it plots."""
+"""Every plot, in one style. Each figure prints one sentence, computed from the data that it plots.
 
+Where ``TUMOR_MRI_FIGURES`` is set, to a folder and the start of a file's name, each figure is also written as SVG, for print.
+"""
+
+import inspect
+import itertools
+import os
 import zlib
 
 import matplotlib.pyplot as plt
@@ -27,8 +33,10 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.titlesize": 11,
     "legend.frameon": False,
+    "svg.hashsalt": "tumor_mri",  # the same figure makes the same file
 }
 plt.rcParams.update(_STYLE)
+_NUMBERS = itertools.count(1)  # of the figures of a notebook, in order
 
 _CLOSENESS = (-1.0, 0.8, 0.9, 0.95, audit.NEAR_COPY, 1.0)  # edges of bins of correlation, the last one of near-copies
 _CLOSENESS_NAMES = ("0.80 or less", "to 0.90", "to 0.95", "to 0.99", "near-copies")
@@ -43,7 +51,17 @@ def _finish(figure, sentence):
     """Show the figure, then say what it shows: nbval compares text, so the sentence keeps the picture honest."""
     plt.show()
     print(sentence)
+    if start := os.environ.get("TUMOR_MRI_FIGURES"):
+        name = inspect.currentframe().f_back.f_code.co_name  # of the function that drew it
+        _write_for_print(figure, f"{start}-{next(_NUMBERS)}-{name}.svg")
     return figure
+
+
+def _write_for_print(figure, path):
+    """Write a figure as SVG. Scans go into it with the pixels that they have, at most 150 a side, not enlarged."""
+    for image in itertools.chain.from_iterable(axis.get_images() for axis in figure.axes):
+        image.set_interpolation("none")
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 
 
 def class_counts(manifest):
@@ -588,6 +606,36 @@ def two_kinds_of_glioma(manifest, folder=None, columns=5):
     return _finish(figure, f"Gliomas of Testing, {what}: {known}, of {len(testing)}.")
 
 
+def foreign_gliomas_added(scores):
+    """Recall on each half of the foreign gliomas, without and with the other half in training; a line a seed.
+
+    Args:
+        scores: `evaluation.foreign_scores`.
+    """
+    effect, pairs = evaluation.foreign_effect(scores), evaluation.foreign_recall(scores)
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
+    for half, axis in enumerate(axes):
+        found = pairs[pairs["half"] == half]
+        for pair in found[["without", "with"]].to_numpy():
+            axis.plot([0, 1], 100 * pair, color="#777777", linewidth=1)
+        for place, (column, colour) in enumerate({"without": TRAINING, "with": CLASS_COLOURS["glioma"]}.items()):
+            points = 100 * found[column]
+            axis.plot(np.full(len(points), place), points, "o", color=colour, alpha=0.8, markeredgecolor="black", markersize=7)
+        images = f"{found['images'].iloc[0]} images" if len(found) else "no runs"
+        axis.set(title=f"scored on half {half + 1} ({images})", xlim=(-0.4, 1.4), ylim=(-4, 104))
+        axis.set(xticks=[0, 1], xticklabels=["Cheng gliomas\nalone", "the other half\nin their place"])
+        axis.grid(alpha=0.3, axis="y")
+    axes[0].set_ylabel("recall (%)")
+    rise = (pairs["with"] > pairs["without"]).sum()
+    sentence = (
+        f"Recall on foreign gliomas that did not train: {effect['without']:.1%} with Cheng gliomas alone in training, "
+        f"{effect['with']:.1%} with the other half of the foreign ones in the place of as many, "
+        f"{effect['points']:+.1f} points (95 % interval {effect['low']:.1f} to {effect['high']:.1f}, over groups); "
+        f"it rises in {rise} of {effect['pairs']} pairs of runs."
+    )
+    return _finish(figure, sentence)
+
+
 def neighbours_beside_network(neighbours, runs, manifest):
     """1-nearest-neighbour, without training, beside the runs of networks on splits A and B.
 
@@ -642,6 +690,32 @@ def draws_beside_testing(ranges, pairs):
     return _finish(
         figure, f"Random draws of split B's validation images: {said}. On Testing: {evaluation.span(pairs['testing'])}."
     )
+
+
+def benchmark_scores(scores):
+    """Every network and baseline of the benchmark: accuracy by protocol with its 95 % interval, and accuracy on unseen Testing.
+
+    Args:
+        scores: `benchmark.table`.
+    """
+    names = list(scores["network"].unique())
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.52 * len(names) + 1.3), sharey=True, width_ratios=(3, 2))
+    for (protocol, colour), shift in zip(PROTOCOL_COLOURS.items(), (-0.22, 0, 0.22)):
+        found = scores[scores["protocol"] == protocol]
+        rows = np.array([names.index(name) for name in found["network"]]) + shift
+        axes[0].hlines(rows, 100 * found["low"], 100 * found["high"], color=colour, linewidth=3)
+        for axis, column in zip(axes, ("accuracy", "unseen_testing")):
+            axis.plot(100 * found[column], rows, "o", color=colour, markeredgecolor="black", label=PROTOCOL_NAMES[protocol])
+    _label_rows(axes[0], names, "accuracy (%), cross-fitted, with its 95 % interval")
+    _label_rows(axes[1], names, "accuracy on unseen Testing (%)")
+    axes[1].set_xlim(0, max(50, 110 * scores["unseen_testing"].max()))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    grouped = scores[scores["protocol"] == "grouped"]
+    said = [f"{row.network} {_span(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
+    spans = [f"{SHORT_NAMES[name]} {evaluation.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
+    sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval: {'; '.join(said)}. "
+    unseen = evaluation.span(scores["unseen_testing"].dropna())
+    return _finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
 
 
 def quality(images, manifest):

@@ -49,6 +49,7 @@ PAGES = (
     Page("04_confusion_matrix", "Brain tumour MRI 4: what is confused?", gpu=True),
     Page("05_why_the_gap", "Brain tumour MRI 5: why the gap?"),
     Page("06_honest_evaluation", "Brain tumour MRI 6: what do networks really know?", gpu=True),
+    Page("07_your_own_network", "Brain tumour MRI 7: how far does yours get?", gpu=True),
 )
 SUPPORT_TITLE = "Brain tumour MRI: package and recorded runs"
 SUPPORT_SLUG = _slug(SUPPORT_TITLE)

@@ -55,17 +55,21 @@ def notebook_paths() -> list:
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-def execute(path):
+def execute(path, figures=None):
     """A notebook, run from top to bottom in its own folder by this Python: an ``nbformat`` notebook with outputs.
+
+    Args:
+        path: of the notebook.
+        figures: a folder that also gets each figure as SVG; None for no files.
 
     Raises:
         PageError: where it is no notebook, a cell fails or takes too long, or its kernel dies.
     """
-    return _execute(_read(path), path)
+    return _execute(_read(path), path, {} if figures is None else {"TUMOR_MRI_FIGURES": str(figures.resolve() / path.stem)})
 
 
-def _execute(notebook, path):
-    """Run a notebook that was read from `path`."""
+def _execute(notebook, path, variables=None):
+    """Run a notebook that was read from `path`, with these variables in its environment."""
     from jupyter_core.utils import run_sync
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -75,7 +79,7 @@ def _execute(notebook, path):
     where = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, resources=where, store_widget_state=False)
     try:
-        client.execute()
+        client.execute(env=os.environ | (variables or {}))
     except CellExecutionError as error:
         raise PageError(f"{path.name} did not run to its end: {error.ename}: {error.evalue}") from error
     except (CellTimeoutError, DeadKernelError) as error:
@@ -182,12 +186,15 @@ def _story_pictures(notebook):
 
 
 def reproduce(output) -> Path:
-    """Execute every notebook and write it as a web page; returns the path of ``index.html``.
+    """Execute every notebook and write it as a web page, and its figures as SVG; returns the path of ``index.html``.
 
     The notebooks themselves are left as they are. Where no dataset can be had, phantoms stand in for scans, and the pages say so.
     """
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    figures = output / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for old in figures.glob("*.svg"):
+        old.unlink()
     note = ""
     try:
         dataset.locate()
@@ -195,7 +202,7 @@ def reproduce(output) -> Path:
         print(f"No dataset could be had, pictures of scans are replaced by drawn phantoms. {error}", file=sys.stderr)
         os.environ["TUMOR_MRI_PHANTOMS"] = "1"
         note = _PHANTOM_NOTE
-    notebooks = {path.stem: execute(path) for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook")}
+    notebooks = {path.stem: execute(path, figures) for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook")}
     return website.write(notebooks, output, note, REPOSITORY)
 
 

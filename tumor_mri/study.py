@@ -100,7 +100,7 @@ def recorded(name) -> list:
     Raises:
         records.RecordError: where a record is damaged.
     """
-    return [run for run in (_recorded(config, [RECORDED]) for config in configs(name)) if run is not None]
+    return [run for run in (find(config, [RECORDED]) for config in configs(name)) if run is not None]
 
 
 def train(name, record=False, scheduler=None, workers=None) -> list:
@@ -140,15 +140,19 @@ def complete(wanted, folders, scheduler=None, workers=None, title="runs") -> lis
         StudyError: where runs failed, or there are no workers. Runs that did not fail are recorded.
         records.RecordError: where a record is damaged, or none can be written.
     """
-    runs = {config: _recorded(config, folders) for config in wanted}
+    runs = {config: find(config, folders) for config in wanted}
     missing = [config for config, found in runs.items() if found is None]
     if missing:
         runs |= _spread(missing, Path(folders[-1]), scheduler, workers, title)
     return [runs[config] for config in wanted]
 
 
-def _recorded(config, folders):
-    """The first record of a run in `folders`, or None."""
+def find(config, folders):
+    """The first record of a run in `folders`, or None.
+
+    Raises:
+        records.RecordError: where it is damaged.
+    """
     paths = [records.path_of(config, folder) for folder in folders]
     return next((records.load(path) for path in paths if path.is_file()), None)
 

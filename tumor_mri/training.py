@@ -1,6 +1,7 @@
 """One run: build a network, fit it under a protocol, stop early, and keep what it predicted."""
 
 import hashlib
+import json
 import os
 import platform
 import time
@@ -11,6 +12,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tumor_mri import dataset, machine, network, protocols
+
+# what tells two networks apart beside their layers and weights; not all settings, whose list differs between versions of Keras
+TELLING = ("activation", "factor", "mode", "offset", "padding", "pool_size", "rate", "scale", "size", "strides")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Run:
         val_probabilities: with the restored weights, float32, (validation images, 4).
         test_probabilities: with the restored weights, float32, (394, 4).
         train_classes: with the restored weights and dropout off, uint8, (training images,).
-        environment: versions, hardware, backend, commit, dataset fingerprint.
+        environment: versions, hardware, backend, commit, dataset fingerprint, what the layers compute in.
         seconds: wall time of the whole run.
     """
 
@@ -126,7 +130,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
             the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the report's network.
 
     Raises:
-        ValueError: where `build` returns a model of other inputs or outputs.
+        ValueError: where `build` returns a model of other inputs or outputs, or one that computes in another precision.
         FloatingPointError: where the loss stopped being a number.
         dataset.DatasetError: where there are no images.
     """
@@ -144,6 +148,12 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         return inner, _grey_input(inner)
 
     inner, model = build_alone(build_both, config.precision, config.seed)
+    computed = computes_in(inner)
+    if not is_precision(config.precision, computed):
+        raise ValueError(
+            f"the network computes in {' and '.join(computed)}, and {config.precision} was asked for: leave the dtype of its "
+            "layers to the policy that holds while they are built"
+        )
     model.compile(
         optimizer=inner.optimizer if inner.compiled else keras.optimizers.Adam(config.learning_rate),
         loss=inner.loss if inner.compiled else "categorical_crossentropy",
@@ -176,7 +186,8 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         val_probabilities=predict(split.validation).astype(np.float32),
         test_probabilities=predict(testing).astype(np.float32),
         train_classes=predict(train_rows).argmax(axis=1).astype(np.uint8),
-        environment=describe_environment(manifest) | {"architecture": describe(inner), "parameters": inner.count_params()},
+        environment=describe_environment(manifest)
+        | {"architecture": describe(inner), "parameters": inner.count_params(), "computes_in": computed},
         seconds=time.perf_counter() - started,
     )
 
@@ -203,18 +214,46 @@ def describe_environment(manifest) -> dict:
 
 
 def describe(model) -> str:
-    """A short digest of a network's layers and settings, by which two networks of one name can be told apart."""
+    """A short digest of a network, by which two of one name can be told apart, the same in every version of Keras.
+
+    It covers the layers in their order, the shapes of their weights, the settings named in `TELLING`, and of a compiled network
+    the optimizer, its learning rate and the loss.
+    """
+    lines = [_describe_layer(layer) for layer in _layers(model)]
+    if model.compiled:
+        loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "__name__", type(model.loss).__name__)
+        lines.append(f"{type(model.optimizer).__name__} {float(model.optimizer.learning_rate):.6g} {loss}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _describe_layer(layer):
     try:
-        text = model.to_json()
-    except NotImplementedError:  # a layer that does not tell its settings: names and shapes must do
-        lines = []
-        model.summary(print_fn=lambda line, **_: lines.append(line))
-        text = "\n".join(lines)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        settings = layer.get_config()
+    except NotImplementedError:  # a layer of one's own that does not tell its settings
+        settings = {}
+    told = {name: settings[name] for name in TELLING if name in settings}
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    return f"{type(layer).__name__} {shapes} {json.dumps(told, sort_keys=True, default=lambda value: type(value).__name__)}"
+
+
+def _layers(model):
+    """The layers of a network in their order, those of networks inside it one by one."""
+    for layer in model.layers:
+        yield from _layers(layer) if hasattr(layer, "layers") else [layer]
+
+
+def computes_in(model) -> list:
+    """The kinds of numbers that the layers of a network compute in, such as ``["bfloat16", "float32"]``."""
+    return sorted({layer.compute_dtype for layer in _layers(model)})
+
+
+def is_precision(precision, computed) -> bool:
+    """Whether a network that computes in some kinds of numbers is of a precision: bfloat16 in ``mixed_bfloat16`` alone."""
+    return ("bfloat16" in computed) == (precision == "mixed_bfloat16")
 
 
 def build_alone(build, precision, seed):
-    """Build a network as if it were the first of its process, so that its layers' names, and `describe`, do not vary.
+    """Build a network as if it were the first of its process, so that its weights do not depend on what was built before.
 
     Args:
         build: a function of no arguments.

@@ -1,0 +1,104 @@
+"""What an audit costs: the project's dataset, and correlations of many synthetic thumbnails: ``python -m benchmarks.audit_cost``.
+
+Every measurement is a process of its own. Writes ``audit_cost.json`` and the sentence of the README; takes minutes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.pipelines import peak_bytes
+from benchmarks.speed import describe_machine
+from tumor_mri import audit, dataset, machine, tables
+
+RESULT = Path(__file__).with_name("audit_cost.json")
+README = dataset.ROOT / "README.md"
+SIZES = (25_000, 50_000, 100_000)  # thumbnails
+OUTSIDE = 0.12  # share of images in the smaller split, as in the project's dataset
+COPIES = 0.1  # share of images that are near-copies of others
+
+
+def main(arguments=None) -> int:
+    """Measure, write the JSON and the README's sentence, print it; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.audit_cost", description=__doc__.splitlines()[0])
+    parser.add_argument("--one", type=int, help="measure so many thumbnails in this process, 0 for the dataset; print JSON")
+    options = parser.parse_args(arguments)
+    if options.one is not None:
+        print(json.dumps(correlate(options.one) if options.one else audit_all()))
+        return 0
+    figures = {"machine": describe_machine(), "commit": machine.commit(), "dataset": _apart(0)}
+    figures["synthetic"] = [_apart(size) for size in SIZES]
+    RESULT.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    tables.write(README, "audit-cost", sentence(figures))
+    print(sentence(figures))
+    return 0
+
+
+def _apart(size):
+    command = [sys.executable, "-m", "benchmarks.audit_cost", "--one", str(size)]
+    done = subprocess.run(command, cwd=dataset.ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def audit_all() -> dict:
+    """Seconds of an audit of the project's dataset: by the clock, and of all cores together."""
+    manifest = dataset.load_manifest()
+    return _timed(lambda: audit.audit_dataset(dataset.locate(), manifest), len(manifest))
+
+
+def correlate(count) -> dict:
+    """The same for what grows with the square, on synthetic thumbnails: near-copies, and 1-nearest-neighbour across splits."""
+    thumbnails = synthetic(count)
+    rows = np.arange(count)
+    outside, inside = np.split(rows, [int(OUTSIDE * count)])
+
+    def work():
+        assert len(audit.near_copies(thumbnails)) >= int(COPIES * count)
+        audit.nearest(thumbnails, outside, inside)
+
+    return _timed(work, count) | {"thumbnail_bytes": thumbnails.nbytes}
+
+
+def synthetic(count) -> np.ndarray:
+    """Thumbnails of noise as `audit.standardise` makes them, the last ones near-copies of the first; float32, (count, 1024)."""
+    generator = np.random.default_rng(0)
+    thumbnails = generator.standard_normal((count, audit.SIDE**2), dtype=np.float32)
+    copies = int(COPIES * count)
+    thumbnails[-copies:] = thumbnails[:copies] + 0.1 * thumbnails[-copies:]  # correlation 0.995
+    thumbnails -= thumbnails.mean(axis=1, keepdims=True)
+    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
+    return thumbnails
+
+
+def _timed(work, images):
+    before, started, worked = peak_bytes(), time.perf_counter(), time.process_time()
+    work()
+    figures = {"images": images, "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - worked}
+    return figures | {"more_peak_bytes": peak_bytes() - before if before else None}
+
+
+def sentence(figures) -> str:
+    """What the README says of the figures in ``audit_cost.json``."""
+    whole, largest = figures["dataset"], figures["synthetic"][-1]
+    growth = largest["images"] / figures["synthetic"][0]["images"]
+    factor = largest["cpu_seconds"] / figures["synthetic"][0]["cpu_seconds"]
+    memory = [f"{found['more_peak_bytes'] / 1e6:.0f}" for found in figures["synthetic"] if found["more_peak_bytes"]]
+    million = 1_000_000 / largest["images"]
+    return (
+        f"An audit of this project's {whole['images']:,} images takes {whole['cpu_seconds']:.0f} seconds of one core "
+        f"({whole['seconds']:.0f} by the clock of a busy machine). What grows with the square of their number is correlation: "
+        f"{largest['images']:,} synthetic thumbnails take {largest['cpu_seconds'] / 60:.0f} minutes of one core, {factor:.0f} "
+        f"times as long as {largest['images'] / growth:,.0f}. Memory does not grow so: beside 4 KiB a thumbnail, at most "
+        f"{' and '.join([', '.join(memory[:-1]), memory[-1]] if memory else ['an unknown number of'])} MB for the three sizes. "
+        f"On paper, a million images take {largest['cpu_seconds'] * million**2 / 3600:.0f} hours of one core and "
+        f"{largest['thumbnail_bytes'] * million / 1e9:.1f} GB (`benchmarks/audit_cost.json`)."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
