@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from benchmarks.pipelines import peak_bytes
 from benchmarks.speed import describe_machine
@@ -31,7 +32,8 @@ def main(arguments=None) -> int:
     if options.one is not None:
         print(json.dumps(correlate(options.one) if options.one else audit_all()))
         return 0
-    figures = {"machine": describe_machine(), "commit": machine.commit(), "dataset": _apart(0)}
+    load = psutil.getloadavg()[0]  # before anything is measured: other work on the machine
+    figures = {"machine": describe_machine(), "commit": machine.commit(), "load": load, "dataset": _apart(0)}
     figures["synthetic"] = [_apart(size) for size in SIZES]
     RESULT.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     tables.write(README, "audit-cost", sentence(figures))
@@ -65,13 +67,14 @@ def correlate(count) -> dict:
 
 
 def synthetic(count) -> np.ndarray:
-    """Thumbnails of noise as `audit.standardise` makes them, the last ones near-copies of the first; float32, (count, 1024)."""
+    """Thumbnails of noise, the last ones near-copies of the first (correlation 0.995); float32, (count, 1024)."""
     generator = np.random.default_rng(0)
-    thumbnails = generator.standard_normal((count, audit.SIDE**2), dtype=np.float32)
+    thumbnails = np.empty((count, audit.SIDE**2), dtype=np.float32)
     copies = int(COPIES * count)
-    thumbnails[-copies:] = thumbnails[:copies] + 0.1 * thumbnails[-copies:]  # correlation 0.995
-    thumbnails -= thumbnails.mean(axis=1, keepdims=True)
-    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
+    for row in range(count):  # one by one: a copy of the whole would hide what the correlations hold
+        pixels = generator.standard_normal(audit.SIDE**2, dtype=np.float32)
+        original = row - (count - copies)
+        thumbnails[row] = audit.standardise(pixels if original < 0 else 32 * thumbnails[original] + 0.1 * pixels)
     return thumbnails
 
 
@@ -79,23 +82,23 @@ def _timed(work, images):
     before, started, worked = peak_bytes(), time.perf_counter(), time.process_time()
     work()
     figures = {"images": images, "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - worked}
-    return figures | {"more_peak_bytes": peak_bytes() - before if before else None}
+    return figures | {"more_peak_bytes": None if before is None else peak_bytes() - before}
 
 
 def sentence(figures) -> str:
     """What the README says of the figures in ``audit_cost.json``."""
     whole, largest = figures["dataset"], figures["synthetic"][-1]
-    growth = largest["images"] / figures["synthetic"][0]["images"]
     factor = largest["cpu_seconds"] / figures["synthetic"][0]["cpu_seconds"]
-    memory = [f"{found['more_peak_bytes'] / 1e6:.0f}" for found in figures["synthetic"] if found["more_peak_bytes"]]
+    beside = [found["more_peak_bytes"] for found in figures["synthetic"]]
+    memory = "" if None in beside else f" and {max(beside) / 1e6:.0f} MB at the most for the tiles, whatever their number"
     million = 1_000_000 / largest["images"]
     return (
-        f"An audit of this project's {whole['images']:,} images takes {whole['cpu_seconds']:.0f} seconds of one core "
-        f"({whole['seconds']:.0f} by the clock of a busy machine). What grows with the square of their number is correlation: "
-        f"{largest['images']:,} synthetic thumbnails take {largest['cpu_seconds'] / 60:.0f} minutes of one core, {factor:.0f} "
-        f"times as long as {largest['images'] / growth:,.0f}. Memory does not grow so: beside 4 KiB a thumbnail, at most "
-        f"{' and '.join([', '.join(memory[:-1]), memory[-1]] if memory else ['an unknown number of'])} MB for the three sizes. "
-        f"On paper, a million images take {largest['cpu_seconds'] * million**2 / 3600:.0f} hours of one core and "
+        f"An audit of this project's {whole['images']:,} images takes {whole['cpu_seconds']:.0f} seconds of processor time "
+        f"({whole['seconds']:.0f} by the clock, on {figures['machine']['cores']} cores at a load of {figures['load']:.0f}). "
+        f"What grows with the square of their number is correlation: {largest['images']:,} synthetic thumbnails take "
+        f"{largest['cpu_seconds'] / 60:.1f} minutes of processor time, {factor:.0f} times as long as "
+        f"{figures['synthetic'][0]['images']:,}. Memory grows with the number alone: 4 KiB a thumbnail{memory}. On paper, a "
+        f"million images take {largest['cpu_seconds'] * million**2 / 3600:.0f} hours and "
         f"{largest['thumbnail_bytes'] * million / 1e9:.1f} GB (`benchmarks/audit_cost.json`)."
     )
 
