@@ -8,7 +8,7 @@ from pathlib import Path
 if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before the imports, which would fail in other words
     sys.exit("error: this needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d" % sys.version_info[:2])  # noqa: UP031
 
-from tumor_mri import audit, benchmark, dataset, evaluation, kaggle, pages, records, study, tables  # noqa: E402
+from tumor_mri import audit, benchmark, dataset, evaluation, kaggle, pages, preprocessing, records, study, tables  # noqa: E402
 
 
 def main(arguments=None) -> int:
@@ -146,7 +146,7 @@ def _gallery(found, folder, path):
 
 def _benchmark(options):
     manifest = dataset.load_manifest()
-    benchmark.write_data(dataset.load_images(manifest), manifest)
+    benchmark.write_data(dataset.load_images(manifest), preprocessing.load(manifest), manifest)
     benchmark.write_page(manifest)
     print(benchmark.as_markdown(benchmark.table(manifest)))
 

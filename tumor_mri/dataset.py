@@ -378,16 +378,30 @@ def load_images(manifest: pd.DataFrame | None = None, folder=None) -> np.ndarray
         DatasetError: where there are no images, or they are not the manifest's.
     """
     manifest = load_manifest() if manifest is None else manifest
-    cached = _cache_folder() / f"images-{IMAGE_SIZE[0]}-{fingerprint(manifest)}.npy"
-    shape = (len(manifest), *IMAGE_SIZE)
+    return cached("images", IMAGE_SIZE, manifest, lambda: decode(locate() if folder is None else Path(folder), manifest))
+
+
+def cached(name, size, manifest, make) -> np.ndarray:
+    """Images made once, then read from a cache: uint8, (rows of the manifest, *size).
+
+    Args:
+        name: of what is kept; the size and the manifest's fingerprint are added to it.
+        size: height and width in pixels.
+        manifest: table of the images.
+        make: a function of no arguments that makes them.
+
+    Raises:
+        DatasetError: where there is no room for them.
+    """
+    place = _cache_folder() / f"{name}-{size[0]}-{fingerprint(manifest)}.npy"
     try:
-        images = np.load(cached, allow_pickle=False)
-        if images.shape == shape and images.dtype == np.uint8:
+        images = np.load(place, allow_pickle=False)
+        if images.shape == (len(manifest), *size) and images.dtype == np.uint8:
             return images
     except (OSError, ValueError, EOFError):
         pass  # absent or damaged: made anew
-    images = decode(locate() if folder is None else Path(folder), manifest)
-    _keep(images, cached)
+    images = make()
+    _keep(images, place)
     return images
 
 

@@ -43,9 +43,8 @@ _B_SOME_MORE = _configs("training_only", network.SOME_MORE_WIDTHS, FEWER_SEEDS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
 _GROUPED = [
     config
-    for widths in (network.BASE_WIDTHS, network.CHOSEN_WIDTHS)
     for fold in range(protocols.GROUPED_FOLDS)
-    for config in _configs("grouped", widths, FEWER_SEEDS, fold=fold)
+    for config in _configs("grouped", network.BASE_WIDTHS, FEWER_SEEDS, fold=fold)
 ]
 _FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", network.BASE_WIDTHS, FEWER_SEEDS, fold=fold)]
 

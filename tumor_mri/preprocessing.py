@@ -1,0 +1,116 @@
+"""A scan without what tells its source: cropped to the head, its grey levels evened out.
+
+Framing, size and contrast differ from source to source, and in this dataset so do the classes: whoever can read the source from
+a scan has less need of the tumour. What is taken away here cannot be learned.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import ndimage
+from tqdm.auto import tqdm
+
+from tumor_mri import dataset
+
+SIDE = 128  # pixels of a prepared scan
+SMALL = 96  # pixels of the copy in which the head is looked for
+FRAME = 2  # pixels of that copy at each border that may be a drawn frame
+FAINT = 0.12  # brightness of the head's edge, from the background (0) to bright tissue (1)
+MARGIN = 0.02  # of the head's longer side, left around it
+FOREGROUND = 0.05  # grey level, of 1, below which a pixel is background
+EQUALISED = 0.5  # share of the rank in a grey level
+
+
+def find_head(scan) -> tuple:
+    """The box around the head: what is brighter than the background, specks left out.
+
+    Args:
+        scan: grey, uint8, (height, width).
+
+    Returns:
+        left, top, right, bottom in pixels; the whole scan where nothing stands out.
+    """
+    height, width = scan.shape
+    small = np.asarray(Image.fromarray(scan).resize((SMALL, SMALL), Image.Resampling.BOX), dtype=float)
+    inner = small[FRAME:-FRAME, FRAME:-FRAME]
+    ring = np.concatenate([inner[:2].ravel(), inner[-2:].ravel(), inner[:, :2].ravel(), inner[:, -2:].ravel()])
+    background, tissue = np.quantile(ring, 0.25), np.quantile(inner, 0.95)  # a head cut by the border leaves the corners
+    bright = np.zeros(small.shape, dtype=bool)
+    bright[FRAME:-FRAME, FRAME:-FRAME] = inner > background + FAINT * (tissue - background)
+    parts, count = ndimage.label(ndimage.binary_opening(bright, iterations=2))
+    if count == 0:
+        return 0, 0, width, height
+    sizes = np.bincount(parts.ravel())[1:]
+    head = np.isin(parts, 1 + np.flatnonzero(sizes >= 0.1 * sizes.max()))
+    rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
+    across, down = width / SMALL, height / SMALL
+    return columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down
+
+
+def crop_to_head(scan, side=SIDE) -> np.ndarray:
+    """The square around the head, its proportions kept, uint8, (side, side); black where it reaches beyond the scan."""
+    left, top, right, bottom = find_head(scan)
+    half = max(right - left, bottom - top) * (0.5 + MARGIN)
+    middle = np.array([left + right, top + bottom, left + right, top + bottom]) / 2
+    box = np.rint(middle + half * np.array([-1, -1, 1, 1])).astype(int)
+    return _resize(Image.fromarray(scan).crop(tuple(int(edge) for edge in box)), side)
+
+
+def equalise(scan, share=EQUALISED) -> np.ndarray:
+    """Grey levels stretched from the 2nd to the 99th percentile, then mixed with their rank among those of the head.
+
+    Full histogram equalisation (`share` 1) takes away all that is left of a scanner's contrast, and some of a tumour's.
+
+    Args:
+        scan: uint8, (height, width).
+        share: of the rank in the result, 0 to 1.
+
+    Returns:
+        uint8, of the same shape.
+    """
+    low, high = np.quantile(scan, (0.02, 0.99))
+    stretched = np.clip((scan - low) / max(high - low, 1), 0, 1)
+    head = stretched > FOREGROUND
+    rank = np.zeros_like(stretched)
+    rank[head] = pd.Series(stretched[head]).rank(pct=True)
+    return np.rint(255 * ((1 - share) * stretched + share * rank)).astype(np.uint8)
+
+
+def prepare(scan) -> np.ndarray:
+    """A scan cropped to the head, its grey levels evened out: uint8, (height, width) to uint8, (128, 128)."""
+    return equalise(crop_to_head(scan))
+
+
+def _resize(image, side):
+    shrinks = min(image.size) >= side  # then a box averages; where an image grows it would only make blocks
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
+
+
+def load(manifest=None, folder=None, progress=True) -> np.ndarray:
+    """All scans, prepared, in the manifest's order, uint8, (rows, 128, 128); made once from the files, then read from a cache.
+
+    Args:
+        manifest: None for the project's.
+        folder: the dataset's; None looks for it, and downloads it, if the cache does not hold the scans.
+        progress: show a bar while they are made.
+
+    Raises:
+        dataset.DatasetError: where there are no images, or they are not the manifest's.
+    """
+    manifest = dataset.load_manifest() if manifest is None else manifest
+
+    def make():
+        found = dataset.locate() if folder is None else Path(folder)
+        dataset.check(found, manifest)
+        paths = tqdm(manifest["path"], desc="preparing scans", unit="scan", disable=not progress)
+        return np.stack([prepare(read(found / path)) for path in paths])
+
+    return dataset.cached("prepared", (SIDE, SIDE), manifest, make)
+
+
+def read(path) -> np.ndarray:
+    """An image file as grey levels, uint8, (height, width)."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"))
