@@ -191,8 +191,9 @@ def reproduce(output) -> Path:
     The notebooks themselves are left as they are. Where no dataset can be had, phantoms stand in for scans, and the pages say so.
     """
     output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
     figures = output / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    figures.mkdir(exist_ok=True)
     for old in figures.glob("*.svg"):
         old.unlink()
     note = ""
