@@ -1,6 +1,9 @@
 """The networks and one run, on noise instead of scans."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -157,6 +160,20 @@ def test_records_are_not_overwritten_unless_asked(run, tmp_path):
         records.save(run, tmp_path)
     records.save(run, tmp_path, overwrite=True)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_what_dead_writers_left_is_swept(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, being_written, elsewhere = (
+        tmp_path / name
+        for name in (f"{records._writing()}{dead.pid}-a", f"{records._writing()}{os.getpid()}-b", f".writing-other-{dead.pid}-c")
+    )
+    for path in (left, being_written, elsewhere):
+        path.write_bytes(b"half a record")
+    records.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([being_written, elsewhere])
+    records.sweep(tmp_path / "nowhere")
 
 
 def test_damage_anywhere_is_found(run, tmp_path):

@@ -4,10 +4,13 @@ A record is a compressed ``.npz`` file: the arrays of a `training.Run`, and one 
 pickle. Its SHA-256 digest covers every array and the text, so any damage is found when it is read.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import platform
+import re
 import tempfile
 import zipfile
 from dataclasses import asdict
@@ -41,7 +44,7 @@ def save(run: Run, folder, overwrite=False) -> Path:
     temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writing-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{_writing()}{os.getpid()}-", delete=False) as file:
             temporary = Path(file.name)
             file.write(content)
             file.flush()
@@ -109,6 +112,22 @@ def decode(content: bytes, source) -> Run:
         return Run(config=RunConfig(**about["config"]), **settings, **lists, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{source} describes a run that this version does not know: {error}. Update the project") from error
+
+
+def sweep(folder) -> None:
+    """Remove what processes of this machine that are no more, killed while they wrote, have left in `folder`."""
+    import psutil
+
+    for path in Path(folder).glob(f"{_writing()}*"):
+        owner = path.name.split("-")[-2]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            with contextlib.suppress(OSError):  # another process sweeps too, or the folder is read only
+                path.unlink()
+
+
+def _writing():
+    """How names of temporary files begin on this machine; then come the process and letters that tell its files apart."""
+    return f".writing-{re.sub(r'[^A-Za-z0-9.-]', '_', platform.node())}-"
 
 
 def check_writable(folder) -> None:

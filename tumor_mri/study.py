@@ -139,6 +139,7 @@ def complete(wanted, folders, scheduler=None, workers=None, title="runs") -> lis
         StudyError: where runs failed, or there are no workers. Runs that did not fail are recorded.
         records.RecordError: where a record is damaged, or none can be written.
     """
+    records.sweep(folders[-1])
     runs = {config: find(config, folders) for config in wanted}
     missing = [config for config, found in runs.items() if found is None]
     if missing:
