@@ -24,7 +24,9 @@ PROTOCOL_NAMES = {
     "grouped": "Grouped by patient",
     "foreign_added": "Split B, foreign gliomas added",
 }
+SHORT_NAMES = {"testing_folder": "split A", "training_only": "split B", "grouped": "grouped"}
 SPLIT_COLOURS = {"testing_folder": VALIDATION, "training_only": TRAINING}
+PROTOCOL_COLOURS = SPLIT_COLOURS | {"grouped": "#444444"}
 PART_COLOURS = {"near-copies": "#CCCCCC", "others": "#777777", "foreign gliomas": CLASS_COLOURS["glioma"]}
 _STYLE = {
     "figure.constrained_layout.use": True,
@@ -322,7 +324,7 @@ def _gallery_boxes(run, images, classes, answers, columns):
     for part, right in enumerate(answers):
         start = part * (columns * pair + _PAIR_GAP) + _PAIR_GAP
         count = f"{(images['right'] == right).sum()} of {len(images)}"
-        title = f"{_network_name(run)}, {'right' if right else 'wrong'}: {count}"
+        title = f"{evaluation.network_name(run.config)}, {'right' if right else 'wrong'}: {count}"
         figure.text((start + (columns * pair - _PAIR_GAP) / 2) / width, 1 - 0.15 / height, title, ha="center", va="center")
         for number, name in enumerate(classes):
             top = 0.3 + number * row + _WORDS
@@ -410,12 +412,8 @@ def _seen_sentence(images, kind, total):
     return f"{said}."
 
 
-def _network_name(run):
-    return network.label(run.config.widths) or run.config.network
-
-
 def _run_name(run):
-    name = f"{_network_name(run)} on {PROTOCOL_NAMES[run.config.protocol]}"
+    name = f"{evaluation.network_name(run.config)} on {PROTOCOL_NAMES[run.config.protocol]}"
     fold = f", fold {run.config.fold}" if protocols.FOLD_COUNTS[run.config.protocol] > 1 else ""
     return f"{name}{fold}, seed {run.config.seed}"
 
@@ -547,8 +545,7 @@ def errors_by_part(scores):
         text = [f"{count:.0f}" if count >= 4 else "" for count in errors[part]]
         axis.bar_label(bars, text, label_type="center", color="black" if part == "near-copies" else "white", fontsize=9)
         start += errors[part].to_numpy()
-    split_of = {"testing_folder": "A", "training_only": "B"}
-    axis.set(yticks=range(len(rows)), yticklabels=[f"split {split_of[protocol]} · {name}" for protocol, name in rows])
+    axis.set(yticks=range(len(rows)), yticklabels=[_row_label(*row) for row in rows])
     axis.set(xlabel="errors on Testing (images, mean over seeds)", xlim=(0, start.max() * 1.03))
     axis.invert_yaxis()
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3)
@@ -754,10 +751,6 @@ def quality(images, manifest):
     small = (sides < dataset.IMAGE_SIZE[0]).sum()
     sentence = f"Median shorter side in pixels and contrast in grey levels: {said}. "
     return _finish(figure, f"{sentence}{small} of {len(sides)} Testing images have a side below {dataset.IMAGE_SIZE[0]} pixels.")
-
-
-PROTOCOL_COLOURS = SPLIT_COLOURS | {"grouped": "#444444"}
-SHORT_NAMES = {"testing_folder": "split A", "training_only": "split B", "grouped": "grouped"}
 
 
 def _in_order(table):
