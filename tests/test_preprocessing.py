@@ -59,6 +59,31 @@ def test_equalised_fully_every_grey_level_of_the_head_is_as_frequent():
     assert (np.diff(levels[0].astype(int)) >= 0).all()  # order is kept
 
 
+@pytest.mark.parametrize("family", preprocessing.FAMILIES)
+def test_each_family_varies_a_scan_and_keeps_what_it_is_not_about(family):
+    scan = preprocessing.prepare(head()[0])
+    before, generator = scan.copy(), np.random.default_rng(0)
+    varied = [preprocessing.vary(scan, generator, [family]) for _ in range(40)]
+    assert np.array_equal(scan, before)
+    assert all(one.shape == scan.shape and one.dtype == np.float32 and 0 <= one.min() <= one.max() <= 255 for one in varied)
+    assert len({one.tobytes() for one in varied}) > 20
+    sizes = np.array([(one > 40).sum() for one in varied]) / (scan > 40).sum()
+    assert sizes.std() > 0.08 if family == "geometry" else sizes.std() < 0.08  # the head grows and shrinks in one family alone
+
+
+def test_without_families_a_scan_stays_as_it_is():
+    scan = preprocessing.prepare(head()[0])
+    assert np.array_equal(preprocessing.vary(scan, np.random.default_rng(0), ()), scan)
+
+
+def test_what_is_left_out_is_left_out():
+    scan = head()[0]
+    whole = preprocessing.prepare(scan, crop=False, equalised=False)
+    assert np.abs(whole.astype(int) - preprocessing._resize(preprocessing.Image.fromarray(scan), 128)).max() == 0
+    assert (preprocessing.prepare(scan, equalised=False) > 0).mean() > (whole > 0).mean() + 0.2
+    assert preprocessing.prepare(scan, crop=False).max() > whole.max()  # its grey levels were stretched
+
+
 @pytest.mark.needs_dataset
 def test_every_scan_of_the_dataset_is_prepared(manifest):
     scans = preprocessing.load(manifest, progress=False)

@@ -55,8 +55,8 @@ def test_same_seed_same_bits(run, noise, manifest):
 def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypatch, precision):
     built, build = [], network.build_cnn
 
-    def watch(widths):
-        built.append((keras.config.dtype_policy().name, build(widths)))
+    def watch(widths, input_shape):
+        built.append((keras.config.dtype_policy().name, build(widths, input_shape)))
         return built[-1][1]
 
     from tumor_mri.quiet import keras

@@ -120,8 +120,13 @@ def key_figures(runs, manifest) -> pd.DataFrame:
 
 
 def network_name(config) -> str:
-    """The report's network by its widths, ``32/64/128/128``; another by the name that it was given."""
-    return network.label(config.widths) or config.network
+    """The report's network by its widths, ``32/64/128/128``; another by the name that it was given; then what it is shown."""
+    shown = [network.label(config.widths) or config.network]
+    if config.recipe == "prepared" and config.network == "cnn":
+        shown.append("on prepared scans")
+    if config.without:
+        shown.append(f"without {config.without}")
+    return " ".join(shown)
 
 
 def _summary_row(run, manifest):
@@ -136,7 +141,7 @@ def _summary_row(run, manifest):
         "widths": network_name(run.config),
         "seed": run.config.seed,
         "precision": run.config.precision,
-        "parameters": network.parameter_count(run.config.widths) if run.config.widths else run.environment["parameters"],
+        "parameters": run.environment.get("parameters") or network.parameter_count(run.config.widths),  # older: no such entry
         "epochs_run": run.epochs_run,
         "best_epoch": run.best_epoch,
         "train_accuracy": logged,
@@ -153,11 +158,14 @@ def cross_fitted_classes(run, manifest, halvings=HALVINGS) -> np.ndarray:
     """Predicted classes of the validation images, each at an epoch that was chosen without it.
 
     The validation images are halved by group; the first best epoch of one half gives the classes of the other, and the other way
-    round. So the set that chooses the epoch is not the set that scores, and no network is trained again (cross-fitting).
+    round. So the set that chooses the epoch is not the set that scores, and no network is trained again (cross-fitting). Where
+    the number of epochs was fixed beforehand nothing was chosen, and each row holds the classes after the last one.
 
     Returns:
         uint8, (halvings, validation images): a row for each random halving.
     """
+    if run.config.patience is None:
+        return np.tile(run.val_classes[-1], (halvings, 1))
     actual = truth(run.val_paths, manifest)
     groups = manifest.set_index("path")["group"].loc[run.val_paths]
     right = run.val_classes == actual
@@ -599,7 +607,7 @@ def testing_scores(runs, manifest) -> pd.DataFrame:
 def _testing_row(run, part, rows, manifest):
     paths = manifest["path"].iloc[rows]
     right, labels = _testing_right(run, paths, manifest), truth(paths, manifest)
-    row = {"protocol": run.config.protocol, "widths": network.label(run.config.widths), "seed": run.config.seed, "part": part}
+    row = {"protocol": run.config.protocol, "widths": network_name(run.config), "seed": run.config.seed, "part": part}
     row |= {"images": len(right), "errors": int((~right).sum()), "accuracy": right.mean()}
     of_class = {name: right[labels == index] for index, name in enumerate(dataset.NAMES)}
     return row | {name: found.mean() if len(found) else np.nan for name, found in of_class.items()}
@@ -688,7 +696,7 @@ def draw_ranges(runs, manifest, sizes=(ENOUGH, 100)) -> pd.DataFrame:
     for run in runs:
         for size in sizes:
             low, middle, high = np.quantile(draw_accuracies(run, manifest, size), (0.025, 0.5, 0.975))
-            rows.append((network.label(run.config.widths), run.config.seed, size, low, middle, high))
+            rows.append((network_name(run.config), run.config.seed, size, low, middle, high))
     return pd.DataFrame(rows, columns=["widths", "seed", "size", "low", "middle", "high"])
 
 

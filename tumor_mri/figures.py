@@ -155,7 +155,7 @@ def learning_curves(runs, by="protocol", log=None):
 def _panels(runs, by):
     panels = {}
     for run in runs:
-        name = PROTOCOL_NAMES[run.config.protocol] if by == "protocol" else network.label(run.config.widths)
+        name = PROTOCOL_NAMES[run.config.protocol] if by == "protocol" else evaluation.network_name(run.config)
         panels.setdefault(name, []).append(run)
     return panels
 

@@ -4,6 +4,7 @@ BASE_WIDTHS = (32, 64, 128, 128)
 MORE_WIDTHS = (40, 80, 160, 160)
 SOME_MORE_WIDTHS = (36, 72, 144, 144)
 CHOSEN_WIDTHS = (25, 50, 100, 100)  # the network that the report settles on
+STEM, STAGES = 32, (48, 96, 160, 224)  # filters of the residual network
 REPORT_WIDTHS = (BASE_WIDTHS, MORE_WIDTHS, SOME_MORE_WIDTHS, CHOSEN_WIDTHS)
 
 
@@ -45,6 +46,55 @@ def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4):
         ],
         name="cnn_" + "_".join(str(width) for width in widths),
     )
+
+
+def build_residual(input_shape=(128, 128, 1), class_count=4, residual=True, pooling=True):
+    """The network that generalises better: a strided stem and four residual stages, each at half the resolution of the last.
+
+    After He et al., Deep Residual Learning (2016, https://arxiv.org/abs/1512.03385), with shortcuts that average before they
+    halve, after He et al., Bag of Tricks (2019, https://arxiv.org/abs/1812.01187), and the last normalisation of a stage
+    starting at zero, so that each begins as its shortcut.
+
+    Args:
+        input_shape: height, width (both divisible by 32), channels. Pixels are expected in 0 to 255.
+        class_count: number of classes, at least 2.
+        residual: with shortcuts; without them the same convolutions follow one another.
+        pooling: average over places before the last layer; else it sees every place by itself, as the report's does.
+
+    Returns:
+        An uncompiled ``keras.Model``: ``(batch, *input_shape)`` to ``(batch, class_count)`` probabilities.
+    """
+    from tumor_mri.quiet import keras
+
+    layers = keras.layers
+    scans = keras.Input(input_shape)
+    found = layers.Rescaling(scale=1.0 / 64, offset=-1.5)(scans)
+    found = layers.ReLU()(_convolution(found, STEM, 5, strides=2))
+    for filters in STAGES:
+        found = _stage(found, filters, residual)
+    found = layers.GlobalAveragePooling2D()(found) if pooling else layers.Flatten()(found)
+    found = layers.Dropout(0.4)(found)
+    return keras.Model(scans, layers.Dense(class_count, activation="softmax", dtype="float32")(found), name="residual")
+
+
+def _stage(entering, filters, residual):
+    """Two convolutions, the first at half the resolution, beside a shortcut."""
+    from tumor_mri.quiet import keras
+
+    layers = keras.layers
+    found = layers.ReLU()(_convolution(entering, filters, 3, strides=2))
+    found = _convolution(found, filters, 3, gamma_initializer="zeros" if residual else "ones")
+    if residual:
+        found = layers.Add()([found, _convolution(layers.AveragePooling2D(2)(entering), filters, 1)])
+    return layers.ReLU()(found)
+
+
+def _convolution(entering, filters, size, strides=1, gamma_initializer="ones"):
+    """A convolution, normalised over the batch."""
+    from tumor_mri.quiet import keras
+
+    found = keras.layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False)(entering)
+    return keras.layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma_initializer)(found)
 
 
 def check_widths(widths) -> None:

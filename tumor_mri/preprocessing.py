@@ -1,4 +1,4 @@
-"""A scan without what tells its source: cropped to the head, its grey levels evened out.
+"""A scan without what tells its source: cropped to the head, grey levels evened out; and varied at random to train on.
 
 Framing, size and contrast differ from source to source, and in this dataset so do the classes: whoever can read the source from
 a scan has less need of the tumour. What is taken away here cannot be learned.
@@ -78,9 +78,16 @@ def equalise(scan, share=EQUALISED) -> np.ndarray:
     return np.rint(255 * ((1 - share) * stretched + share * rank)).astype(np.uint8)
 
 
-def prepare(scan) -> np.ndarray:
-    """A scan cropped to the head, its grey levels evened out: uint8, (height, width) to uint8, (128, 128)."""
-    return equalise(crop_to_head(scan))
+def prepare(scan, crop=True, equalised=True) -> np.ndarray:
+    """A scan as the residual network takes it, uint8, (128, 128).
+
+    Args:
+        scan: grey, uint8, (height, width).
+        crop: to the head; else the whole scan is squeezed into the square, as the report does.
+        equalised: grey levels evened out.
+    """
+    square = crop_to_head(scan) if crop else _resize(Image.fromarray(scan), SIDE)
+    return equalise(square) if equalised else square
 
 
 def _resize(image, side):
@@ -88,12 +95,13 @@ def _resize(image, side):
     return np.asarray(image.resize((side, side), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
 
 
-def load(manifest=None, folder=None, progress=True) -> np.ndarray:
+def load(manifest=None, folder=None, crop=True, equalised=True, progress=True) -> np.ndarray:
     """All scans, prepared, in the manifest's order, uint8, (rows, 128, 128); made once from the files, then read from a cache.
 
     Args:
         manifest: None for the project's.
         folder: the dataset's; None looks for it, and downloads it, if the cache does not hold the scans.
+        crop, equalised: see `prepare`.
         progress: show a bar while they are made.
 
     Raises:
@@ -105,12 +113,72 @@ def load(manifest=None, folder=None, progress=True) -> np.ndarray:
         found = dataset.locate() if folder is None else Path(folder)
         dataset.check(found, manifest)
         paths = tqdm(manifest["path"], desc="preparing scans", unit="scan", disable=not progress)
-        return np.stack([prepare(read(found / path)) for path in paths])
+        return np.stack([prepare(read(found / path), crop, equalised) for path in paths])
 
-    return dataset.cached("prepared", (SIDE, SIDE), manifest, make)
+    name = "-".join(["heads" if crop else "scans", *(["equalised"] if equalised else [])])
+    return dataset.cached(name, (SIDE, SIDE), manifest, make)
 
 
 def read(path) -> np.ndarray:
     """An image file as grey levels, uint8, (height, width)."""
     with Image.open(path) as image:
         return np.asarray(image.convert("L"))
+
+
+def vary(scan, generator, families) -> np.ndarray:
+    """A prepared scan, varied at random: what may differ between two scans of one tumour, and must not decide.
+
+    Args:
+        scan: uint8, (side, side).
+        generator: a ``numpy.random.Generator``.
+        families: names out of `FAMILIES`, applied in their order.
+
+    Returns:
+        float32, (side, side), in 0 to 255.
+    """
+    varied = scan.astype(np.float32) / 255
+    for family in families:
+        varied = FAMILIES[family](varied, generator)
+    return 255 * np.clip(varied, 0, 1, dtype=np.float32)
+
+
+def _geometry(scan, generator):
+    """Mirrored left to right, turned by up to 20 degrees, scaled by up to a fifth, shifted by up to 8 % of the side."""
+    if generator.random() < 0.5:
+        scan = scan[:, ::-1]
+    angle = np.deg2rad(generator.uniform(-20, 20))
+    down, across = np.exp(generator.uniform(-0.18, 0.18) + generator.uniform(-0.05, 0.05, 2))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / [[down], [across]]
+    middle = (np.array(scan.shape) - 1) / 2
+    shift = generator.uniform(-0.08, 0.08, 2) * scan.shape
+    return ndimage.affine_transform(scan, turn, offset=middle - turn @ (middle + shift), order=1)
+
+
+def _intensity(scan, generator):
+    """Grey levels through a random rising curve, under a smooth field of brightness as a receiver coil leaves it."""
+    points = 5
+    heights = np.append(0, np.cumsum(generator.dirichlet(np.full(points - 1, 2.0))))
+    scan = np.interp(scan, np.linspace(0, 1, points), heights).astype(np.float32)
+    field = generator.uniform(-0.35, 0.35, (4, 4)).astype(np.float32)
+    smooth = ndimage.zoom(field, scan.shape[0] / 4, order=1, grid_mode=True, mode="nearest")
+    return scan * np.exp(smooth) * np.float32(generator.uniform(0.7, 1.3))
+
+
+def _degradation(scan, generator):
+    """Blur, noise or neither; in one of four a rectangle blacked out, so that no single place is relied upon."""
+    kind = generator.random()
+    if kind < 0.25:
+        scan = ndimage.gaussian_filter(scan, generator.uniform(0.4, 1.3))
+    elif kind < 0.5:
+        noise = generator.standard_normal(scan.shape, dtype=np.float32)
+        scan = scan + noise * np.float32(generator.uniform(0.01, 0.08))
+    if generator.random() < 0.25:
+        side = scan.shape[0]
+        height, width = generator.integers(side // 8, side // 3, 2)
+        top, left = generator.integers(0, (side - height, side - width))
+        scan = scan.copy()
+        scan[top : top + height, left : left + width] = 0
+    return scan
+
+
+FAMILIES = {"geometry": _geometry, "intensity": _intensity, "degradation": _degradation}

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 from tqdm.auto import tqdm
 
-from tumor_mri import dataset, machine, network, protocols
+from tumor_mri import dataset, machine, network, preprocessing, protocols, recipe
 
 # what tells two networks apart beside their layers and weights; not all settings, whose list differs between versions of Keras
 TELLING = ("activation", "factor", "mode", "offset", "padding", "pool_size", "rate", "scale", "size", "strides")
@@ -24,14 +24,17 @@ class RunConfig:
     Attributes:
         protocol: how images train and validate, one of `protocols.PROTOCOLS`.
         fold: 0 to 4 under ``grouped``, 0 or 1 under ``foreign_added``, 0 elsewhere.
-        network: ``cnn`` for the report's, else the name of the builder given to `train`.
+        network: ``cnn`` for the report's, ``residual`` for ours, else the name of the builder given to `train`.
         widths: filters of the three convolutions and units of the dense layer; empty for another network than the report's.
+        recipe: how it is trained, one of `recipe.RECIPES`.
+        without: the one ingredient of ``prepared`` that is left out, of `recipe.INGREDIENTS`; empty for none.
         seed: of weights, dropout and the order of the images; 0 or more.
         precision: a Keras dtype policy, ``mixed_bfloat16`` or ``float32``.
         epochs: the most epochs trained.
-        patience: epochs without a better validation accuracy after which training stops.
+        patience: epochs without a better validation accuracy after which training stops, and the best epoch's weights come back;
+            None trains all epochs and keeps the last one's, so that the validation images choose nothing.
         batch_size: images per step.
-        learning_rate: of Adam.
+        learning_rate: of Adam; the highest of AdamW's.
         train_images: train on the first so many images of the split only; None for all.
     """
 
@@ -41,11 +44,13 @@ class RunConfig:
     fold: int = 0
     precision: str = "mixed_bfloat16"
     epochs: int = 60
-    patience: int = 10
+    patience: int | None = 10
     batch_size: int = 32
     learning_rate: float = 1e-3
     train_images: int | None = None
     network: str = "cnn"
+    recipe: str = "report"
+    without: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -58,8 +63,14 @@ class RunConfig:
             raise ValueError(f"a seed is 0 or more, got {self.seed}")
         if self.precision not in ("mixed_bfloat16", "float32"):
             raise ValueError(f"precision is 'mixed_bfloat16' or 'float32', got {self.precision!r}")
-        if min(self.epochs, self.patience, self.batch_size) < 1:
+        if min(self.epochs, self.patience or self.patience is None, self.batch_size) < 1:
             raise ValueError("epochs, patience and batch_size are at least 1")
+        if self.recipe not in recipe.RECIPES:
+            raise ValueError(f"unknown recipe {self.recipe!r}: choose one of {', '.join(recipe.RECIPES)}")
+        if self.without and (self.recipe == "report" or self.without not in recipe.INGREDIENTS):
+            raise ValueError(
+                f"of the recipe {self.recipe!r} nothing called {self.without!r} can be left out: see recipe.INGREDIENTS"
+            )
         if self.train_images is not None and self.train_images < 1:
             raise ValueError(f"train_images is at least 1, or None for all, got {self.train_images}")
 
@@ -108,7 +119,10 @@ class Run:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, counted from 1, whose weights were restored: the first with the highest validation accuracy."""
+        """The epoch, counted from 1, whose weights were kept: the first with the highest validation accuracy, or the last one
+        where the number of epochs was fixed."""
+        if self.config.patience is None:
+            return self.epochs_run
         return int(np.argmax(self.history["val_accuracy"])) + 1
 
     @property
@@ -122,7 +136,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
 
     Args:
         config: what to train.
-        images: uint8 grey images, (rows of the manifest, 150, 150); None loads them.
+        images: uint8 grey images, (rows of the manifest, height, width); None loads those of the recipe.
         manifest: table of the images; None loads the project's.
         progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
             (0 before the first one ends) and its logs, a dict.
@@ -138,15 +152,16 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
 
     started = time.perf_counter()
     manifest = dataset.load_manifest() if manifest is None else manifest
-    images = dataset.load_images(manifest) if images is None else images
+    images = recipe.load_images(config, manifest) if images is None else images
     labels = dataset.class_indices(manifest)
     split = protocols.split(manifest, config.protocol, config.fold)
     train_rows = split.train[: config.train_images]
 
     def build_both():
-        inner = build() if build else network.build_cnn(config.widths)
-        return inner, _grey_input(inner)
+        inner = build() if build else recipe.build(config, images.shape[1:])
+        return inner, _grey_input(inner, images.shape[1:])
 
+    batches = _shuffled_batches(images, labels, train_rows, config)
     inner, model = build_alone(build_both, config.precision, config.seed)
     computed = computes_in(inner)
     if not is_precision(config.precision, computed):
@@ -155,8 +170,8 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
             "layers to the policy that holds while they are built"
         )
     model.compile(
-        optimizer=inner.optimizer if inner.compiled else keras.optimizers.Adam(config.learning_rate),
-        loss=inner.loss if inner.compiled else "categorical_crossentropy",
+        optimizer=inner.optimizer if inner.compiled else recipe.optimizer(config, len(batches)),
+        loss=inner.loss if inner.compiled else recipe.loss(config),
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,  # measured: XLA is slower here on a CPU
     )
@@ -165,13 +180,13 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         return model.predict(images[rows][..., None], batch_size=64, verbose=0)
 
     validator = _validation_callback(predict, split.validation, labels)
-    callbacks = [
-        validator,  # first: early stopping reads the accuracy that it writes
-        keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True),
-    ]
+    callbacks = [validator]  # first: early stopping reads the accuracy that it writes
+    if config.patience is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True)
+        )
     if progress:
         callbacks.append(_progress_callback(config) if progress is True else _reporting_callback(progress))
-    batches = _shuffled_batches(images, labels, train_rows, config)
     logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
 
     testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
@@ -282,11 +297,11 @@ def _make_reproducible(seed):
         tf.config.experimental.enable_op_determinism()
 
 
-def _grey_input(model):
+def _grey_input(model, size):
     """Put one grey channel in front of a network of one or three: the dataset's files hold R = G = B."""
     from tumor_mri.quiet import keras
 
-    size, classes = dataset.IMAGE_SIZE, len(dataset.CLASSES)
+    classes = len(dataset.CLASSES)
     if model.input_shape not in [(None, *size, channels) for channels in (1, 3)] or model.output_shape != (None, classes):
         raise ValueError(
             f"the network maps {model.input_shape} to {model.output_shape}; expected (None, {size[0]}, {size[1]}, 1 or 3) to "
@@ -298,9 +313,13 @@ def _grey_input(model):
 
 
 def _shuffled_batches(images, labels, rows, config):
-    """Batches in a new order each epoch, drawn from the seed with NumPy: the same order on every backend."""
+    """Batches in a new order each epoch, drawn from the seed with NumPy: the same order on every backend.
+
+    What the recipe varies is drawn for each step by itself, so that it does not depend on the order in which steps are made.
+    """
     from tumor_mri.quiet import keras
 
+    families = recipe.families(config)
     targets = np.eye(len(dataset.CLASSES), dtype=np.float32)[labels]
 
     class ShuffledBatches(keras.utils.PyDataset):
@@ -308,15 +327,21 @@ def _shuffled_batches(images, labels, rows, config):
             super().__init__()
             self.generator = np.random.default_rng(config.seed)
             self.order = self.generator.permutation(rows)
+            self.epoch = 0
 
         def __len__(self):
             return -(-len(rows) // config.batch_size)
 
         def __getitem__(self, step):
             chosen = self.order[step * config.batch_size : (step + 1) * config.batch_size]
-            return images[chosen][..., None], targets[chosen]
+            shown = images[chosen]
+            if families:
+                generator = np.random.default_rng([config.seed, self.epoch, step])
+                shown = np.stack([preprocessing.vary(scan, generator, families) for scan in shown])
+            return shown[..., None], targets[chosen]
 
         def on_epoch_end(self):
+            self.epoch += 1
             self.order = self.generator.permutation(rows)
 
     return ShuffledBatches()
