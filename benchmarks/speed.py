@@ -289,8 +289,8 @@ def sentence(figures) -> str:
     return (
         f"The recorded runs of the base network end after {epochs:.0f} epochs in the mean, and a machine of "
         f"{described['cores']} cores that trains one run a core ends an epoch every {seconds:.1f} seconds, so that {RUNS:,} runs "
-        f"take {hours:.0f} hours on one such machine and {hours / MACHINES:.0f} on {MACHINES}: runs share nothing but the network "
-        f"that carries their records.{gpu} (`benchmarks/latest.json`)"
+        f"take {hours:.0f} hours on one such machine and {hours / MACHINES:.0f} on {MACHINES}: runs share nothing but the "
+        f"network that carries their records.{gpu} (`benchmarks/latest.json`)"
     )
 
 
