@@ -4,7 +4,7 @@ BASE_WIDTHS = (32, 64, 128, 128)
 MORE_WIDTHS = (40, 80, 160, 160)
 SOME_MORE_WIDTHS = (36, 72, 144, 144)
 CHOSEN_WIDTHS = (25, 50, 100, 100)  # the network that the report settles on
-STEM, STAGES = 32, (48, 96, 160, 224)  # filters of the residual network
+STEM, STAGES = 32, (48, 96, 160, 192)  # filters of the residual network, whose weights so stay below 5 MB
 REPORT_WIDTHS = (BASE_WIDTHS, MORE_WIDTHS, SOME_MORE_WIDTHS, CHOSEN_WIDTHS)
 
 
