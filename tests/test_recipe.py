@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumor_mri import evaluation, network, recipe, records, training
+from tumor_mri import ensemble, evaluation, network, recipe, records, training
 
 OURS = training.RunConfig("grouped", **recipe.RESIDUAL)
 TINY = replace(OURS, epochs=2, train_images=64)
@@ -121,3 +121,26 @@ def test_the_reports_network_takes_prepared_scans_too(noise, manifest):
 def test_bad_recipes_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         replace(OURS, **settings)
+
+
+def test_mirrored_scans_are_recorded_and_come_back(run, noise, manifest, tmp_path):
+    assert run.val_flipped.shape == run.val_probabilities.shape and run.test_flipped.shape == run.test_probabilities.shape
+    assert not np.allclose(run.test_flipped, run.test_probabilities)
+    back = records.load(records.save(run, tmp_path))
+    assert np.array_equal(back.val_flipped, run.val_flipped) and np.array_equal(back.test_flipped, run.test_flipped)
+
+
+def test_seeds_answer_together_and_mirrored_scans_beside_scans(run, manifest):
+    other = replace(run, config=replace(TINY, seed=2), val_probabilities=run.val_flipped, test_probabilities=run.test_flipped)
+    both, flipped = ensemble.together([run, other], manifest), ensemble.with_flips(run, manifest)
+    assert np.allclose(both.val_probabilities, (run.val_probabilities + run.val_flipped) / 2)
+    assert np.allclose(both.test_probabilities, flipped.test_probabilities)
+    for one, name in ((both, "residual, 2 seeds together"), (flipped, "residual, flips")):
+        evaluation.check(one, manifest)
+        assert evaluation.network_name(one.config) == name
+        scores = evaluation.image_scores([one], manifest)
+        assert scores["right"].mean() == pytest.approx(one.history["val_accuracy"][0])
+    with pytest.raises(ValueError, match="nothing but the seed"):
+        ensemble.together([run, replace(run, config=replace(TINY, fold=1))], manifest)
+    with pytest.raises(ValueError, match="has not recorded"):
+        ensemble.with_flips(both, manifest)

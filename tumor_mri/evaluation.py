@@ -50,9 +50,11 @@ def check(run, manifest) -> None:
         "val_probabilities": (len(run.val_paths), len(dataset.CLASSES)),
         "test_probabilities": (len(run.test_paths), len(dataset.CLASSES)),
         "train_classes": (len(run.train_paths),),
+        "val_flipped": (len(run.val_paths), len(dataset.CLASSES)),
+        "test_flipped": (len(run.test_paths), len(dataset.CLASSES)),
     }
     for name, wanted in shapes.items():
-        if getattr(run, name).shape != wanted:
+        if getattr(run, name) is not None and getattr(run, name).shape != wanted:
             raise EvaluationError(f"{run.config.key}: {name} has shape {getattr(run, name).shape}, expected {wanted}")
     accuracies = (run.val_classes == truth(run.val_paths, manifest)).mean(axis=1)
     if not np.allclose(accuracies, run.history["val_accuracy"], atol=1e-6):

@@ -24,6 +24,7 @@ FORMAT = 1
 LARGEST = 200_000  # bytes, about the size of a record
 LARGEST_UNPACKED = 50_000_000  # bytes; a record holds some 400,000, so that anything larger is none
 ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
+FLIPPED = ("val_flipped", "test_flipped")  # where a run has them
 PATHS = ("train_paths", "val_paths", "test_paths")
 
 
@@ -104,7 +105,7 @@ def decode(content: bytes, source) -> Run:
     if about["format"] != FORMAT:
         raise RecordError(f"{source} has format {about['format']}, this version reads format {FORMAT}: update the project")
     digest = about.pop("digest", None)
-    if set(arrays) != set(ARRAYS + PATHS) or digest != _digest(about, arrays):
+    if set(arrays) - set(FLIPPED) != set(ARRAYS + PATHS) or digest != _digest(about, arrays):
         raise RecordError(f"{source} is damaged: its content does not match its digest. Delete it and train the run again")
     try:
         lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
@@ -158,7 +159,7 @@ def load_all(folder) -> list:
 
 def encode(run: Run) -> bytes:
     """A run as the bytes of a record, to be sent or written."""
-    arrays = {name: getattr(run, name) for name in ARRAYS}
+    arrays = {name: getattr(run, name) for name in ARRAYS + FLIPPED if getattr(run, name) is not None}
     arrays |= {name: np.frombuffer("\n".join(getattr(run, name)).encode(), dtype=np.uint8) for name in PATHS}
     about = {
         "format": FORMAT,

@@ -103,6 +103,8 @@ class Run:
         train_classes: with the restored weights and dropout off, uint8, (training images,).
         environment: versions, hardware, backend, commit, dataset fingerprint, what the layers compute in.
         seconds: wall time of the whole run.
+        val_flipped, test_flipped: probabilities for the same images mirrored left to right; None in the report's recipe, which
+            does not train on mirrored ones.
     """
 
     config: RunConfig
@@ -116,6 +118,8 @@ class Run:
     train_classes: np.ndarray
     environment: dict
     seconds: float
+    val_flipped: np.ndarray | None = None
+    test_flipped: np.ndarray | None = None
 
     @property
     def best_epoch(self) -> int:
@@ -177,8 +181,9 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         jit_compile="auto" if keras.backend.backend() == "jax" else False,  # measured: XLA is slower here on a CPU
     )
 
-    def predict(rows):
-        return model.predict(images[rows][..., None], batch_size=64, verbose=0)
+    def predict(rows, flipped=False):
+        scans = images[rows][:, :, ::-1] if flipped else images[rows]
+        return model.predict(scans[..., None], batch_size=64, verbose=0).astype(np.float32)
 
     validator = _validation_callback(predict, split.validation, labels)
     callbacks = [validator]  # first: early stopping reads the accuracy that it writes
@@ -194,6 +199,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         inner.save(save_to)
     testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
     paths = manifest["path"].to_numpy()
+    flips = config.recipe == "prepared"
     return Run(
         config=config,
         history={name: [float(value) for value in logs[name]] for name in logs},
@@ -201,12 +207,14 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         val_paths=list(paths[split.validation]),
         test_paths=list(paths[testing]),
         val_classes=np.array(validator.classes, dtype=np.uint8),
-        val_probabilities=predict(split.validation).astype(np.float32),
-        test_probabilities=predict(testing).astype(np.float32),
+        val_probabilities=predict(split.validation),
+        test_probabilities=predict(testing),
         train_classes=predict(train_rows).argmax(axis=1).astype(np.uint8),
         environment=describe_environment(manifest)
         | {"architecture": describe(inner), "parameters": inner.count_params(), "computes_in": computed},
         seconds=time.perf_counter() - started,
+        val_flipped=predict(split.validation, flipped=True) if flips else None,
+        test_flipped=predict(testing, flipped=True) if flips else None,
     )
 
 
