@@ -99,13 +99,6 @@ def test_the_classification_table_is_scikit_learns(runs, manifest):
     assert np.isclose(table.loc["macro avg", "f1-score"], metrics.f1_score(truth, predicted, average="macro"))
 
 
-def test_an_interval_is_students():
-    mean, half = evaluation.interval([1.0, 2.0, 3.0])
-    assert mean == 2
-    assert np.isclose(half, 4.302652729911275 / np.sqrt(3))
-    assert np.isnan(evaluation.interval([5])[1])
-
-
 def test_verdicts():
     assert evaluation._verdict([True, True]) == "holds"
     assert evaluation._verdict([True, False]) == "holds by luck of the seed"

@@ -7,19 +7,16 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
 from sklearn import metrics
-from sklearn.calibration import calibration_curve
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tumor_mri import dataset, network, protocols, training
+from tumor_mri import dataset, network, protocols, statistics, training
 
 DRAWS = 1000  # random draws of validation images
 ENOUGH = 394  # images in Testing: too few, says the report
 OSCILLATION_FROM = 10  # epochs before this one still climb: their changes are learning, not oscillation
 REPORT_ENDS = (43, 50)  # epochs after which runs end, says the report
 SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
-CALIBRATION_BINS = 15  # of equal width, as Guo et al. 2017 take them
 
 HALVINGS = 20  # random halvings of the validation images when an epoch is chosen on one half and scored on the other
 
@@ -267,10 +264,10 @@ def mean_and_interval(scores) -> tuple:
     """
     by_seed = scores.groupby("seed")["right"].mean()
     if len(by_seed) >= SEEDS_FOR_AN_INTERVAL:
-        mean, half = interval(by_seed)
+        mean, half = statistics.interval(by_seed)
         return mean, mean - half, mean + half, "seeds"
     images = per_image(scores)
-    return images["right"].mean(), *group_interval(images["right"], images["group"]), "groups"
+    return images["right"].mean(), *statistics.group_interval(images["right"], images["group"]), "groups"
 
 
 def per_image(scores) -> pd.DataFrame:
@@ -288,7 +285,9 @@ def class_recalls(scores) -> pd.DataFrame:
         images = per_image(of_protocol)
         for name in [name for name in dataset.NAMES if name in set(images["class"])]:
             found = images[images["class"] == name]
-            rows.append((protocol, name, len(found), found["right"].mean(), *group_interval(found["right"], found["group"])))
+            rows.append(
+                (protocol, name, len(found), found["right"].mean(), *statistics.group_interval(found["right"], found["group"]))
+            )
     return pd.DataFrame(rows, columns=["protocol", "class", "images", "recall", "low", "high"])
 
 
@@ -307,97 +306,9 @@ def recall_differences(first, second) -> pd.DataFrame:
     for name in ("all", *dataset.NAMES):
         one, other = (found if name == "all" else found[found["class"] == name] for found in (first, second))
         if len(one) and len(other):
-            difference = [100 * value for value in group_difference(one, other)]
+            difference = [100 * value for value in statistics.group_difference(one, other)]
             rows.append((name, len(one), one["right"].mean(), other["right"].mean(), *difference))
     return pd.DataFrame(rows, columns=["class", "images", "first", "second", "difference", "low", "high"])
-
-
-def group_interval(right, groups, confidence=0.95) -> tuple:
-    """Low and high end of the interval of an accuracy, by bootstrap over groups: images of one patient are not independent.
-
-    Args:
-        right: how often each image is right, 0 to 1, (images,).
-        groups: a label an image, (images,).
-    """
-    sums = _group_sums(pd.DataFrame({"right": np.asarray(right, dtype=float), "group": np.asarray(groups)}))
-    return _bootstrap(sums, lambda total, size, axis=-1: total.sum(axis=axis) / size.sum(axis=axis), confidence)
-
-
-def group_difference(first, second, confidence=0.95) -> tuple:
-    """Mean of ``right`` in `second` minus that in `first`, with low and high end of its interval, by bootstrap over groups.
-
-    Each draw takes the groups of both tables together: a group in both counts in both, as images that are in both demand.
-
-    Args:
-        first, second: tables with columns right (0 to 1) and group, such as those of `per_image`.
-    """
-
-    def difference(total, size, other_total, other_size, axis=-1):
-        mean = total.sum(axis=axis) / size.sum(axis=axis)
-        return other_total.sum(axis=axis) / other_size.sum(axis=axis) - mean
-
-    both = _group_sums(first).join(_group_sums(second), how="outer", lsuffix="_first", rsuffix="_second").fillna(0)
-    return float(second["right"].mean() - first["right"].mean()), *_bootstrap(both, difference, confidence)
-
-
-def _group_sums(images):
-    return images.groupby("group")["right"].agg(["sum", "size"])
-
-
-def _bootstrap(sums, statistic, confidence):
-    """Percentile interval of a statistic of sums by group, a column each (Efron and Tibshirani 1993, chapter 13)."""
-    found = stats.bootstrap(
-        [sums[column].to_numpy(dtype=float) for column in sums],
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=2000,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(protocols.SPLIT_SEED),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def paired_difference(first, second, confidence=0.95, power=0.8) -> dict:
-    """How much `second` exceeds `first`, pair by pair: pairs, difference (the mean), low and high (t interval), detectable.
-
-    ``detectable`` is the smallest true difference that as many pairs, scattered as these are, would have shown in `power` of all
-    such experiments: see `detectable_difference`. Everything is in the unit of the values.
-
-    Args:
-        first, second: numbers, (pairs,); at least two, for an interval of one does not exist.
-
-    Raises:
-        ValueError: where they are no pairs, or fewer than two.
-    """
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
-        raise ValueError(f"two or more pairs are needed, got values of shapes {first.shape} and {second.shape}")
-    differences = second - first
-    mean, half = interval(differences, confidence)
-    detectable = detectable_difference(float(differences.std(ddof=1)), len(first), 1 - confidence, power)
-    return {"pairs": len(first), "difference": mean, "low": mean - half, "high": mean + half, "detectable": detectable}
-
-
-def detectable_difference(deviation, pairs, level=0.05, power=0.8) -> float:
-    """The true mean difference at which a two-sided paired t test comes out significant with a given probability.
-
-    With a true difference the statistic of the test follows the noncentral t distribution, its square the noncentral F (Cohen,
-    Statistical Power Analysis for the Behavioral Sciences, 2nd edition 1988, chapter 2).
-
-    Args:
-        deviation: standard deviation of the pairs' differences.
-        pairs: how many, 2 or more.
-        level: of significance.
-        power: the probability asked for, above `level`.
-    """
-    limit = stats.t.ppf(1 - level / 2, pairs - 1)
-
-    def excess(noncentrality):  # of the square, since scipy's noncentral t fails far out
-        return stats.ncf.sf(limit**2, 1, pairs - 1, noncentrality**2) - power
-
-    return deviation * optimize.brentq(excess, 0, 10 * limit) / pairs**0.5
 
 
 def run_differences(scores) -> pd.DataFrame:
@@ -417,7 +328,8 @@ def width_differences(scores) -> pd.DataFrame:
     """How each network differs from the base network in accuracy (cross-fitted), in points; a row a protocol and network.
 
     Columns: protocol, widths, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
-    `paired_difference`, else ``groups``, by `group_difference`), difference, low, high, detectable (NaN over groups).
+    `statistics.paired_difference`, else ``groups``, by `statistics.group_difference`), difference, low, high, detectable (NaN
+    over groups).
     """
     rows = []
     for (protocol, widths), found in run_differences(scores).groupby(["protocol", "widths"], sort=False):
@@ -425,30 +337,13 @@ def width_differences(scores) -> pd.DataFrame:
         base, other = (pairs[pairs["widths"] == name] for name in (network.label(network.BASE_WIDTHS), widths))
         if found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
             means = (100 * part.groupby("seed")["right"].mean() for part in (base, other))
-            row = {"over": "seeds", **paired_difference(*means)}
+            row = {"over": "seeds", **statistics.paired_difference(*means)}
         else:
-            difference, low, high = (100 * value for value in group_difference(per_image(base), per_image(other)))
+            difference, low, high = (100 * value for value in statistics.group_difference(per_image(base), per_image(other)))
             row = {"over": "groups", "pairs": found["seed"].nunique(), "difference": difference, "low": low, "high": high}
         rows.append({"protocol": protocol, "widths": widths, **row})
     columns = ["protocol", "widths", "pairs", "over", "difference", "low", "high", "detectable"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def mcnemar(first, second) -> float:
-    """Exact two-sided p value of McNemar's test: are two classifiers equally often right on the same images?
-
-    Only images count that one of them names rightly and the other wrongly; were both equally good, each such image would fall to
-    either side like a coin (McNemar 1947, Psychometrika 12, 153). It takes the images as independent, which near-copies and
-    slices of one patient are not, so that p comes out too small; and it compares two trained networks, not two ways of making
-    them (Dietterich 1998, Neural Computation 10, 1895).
-
-    Args:
-        first, second: whether each image is right, bool, (images,).
-    """
-    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 def mcnemar_pairs(scores) -> pd.DataFrame:
@@ -466,14 +361,15 @@ def mcnemar_pairs(scores) -> pd.DataFrame:
             one, other = right[[first, second]].dropna().to_numpy(dtype=bool).T
             names = [f"{widths} seed {seed}" for widths, seed in (first, second)]
             differ = "seed" if first[0] == second[0] else "widths"
-            rows.append((protocol, differ, *names, int((one != other).sum()), mcnemar(one, other)))
+            rows.append((protocol, differ, *names, int((one != other).sum()), statistics.mcnemar(one, other)))
     return pd.DataFrame(rows, columns=["protocol", "differ", "first", "second", "discordant", "p"])
 
 
 def precision_pairs(runs, manifest) -> pd.DataFrame:
     """Accuracy (cross-fitted, of 1) of each seed under each precision: a row a seed, a column a precision.
 
-    The one place where precisions stand side by side, for `paired_difference`: `check_comparable` still refuses to pool them.
+    The one place where precisions stand side by side, for `statistics.paired_difference`: `check_comparable` still refuses to
+    pool them.
 
     Raises:
         EvaluationError: where runs differ in more than seed and precision, or a seed lacks its partner.
@@ -489,56 +385,21 @@ def precision_pairs(runs, manifest) -> pd.DataFrame:
     return table
 
 
-def reliability(confidence, right, bins=CALIBRATION_BINS) -> pd.DataFrame:
-    """How often predictions are right, by how sure they are: a row for each of `bins` equal parts of 0 to 1 that holds any.
-
-    Args:
-        confidence: probability of the class named, (images,).
-        right: whether it is the true one, bool, (images,).
-
-    Returns:
-        Columns: confidence (mean), accuracy (of 1), images.
-    """
-    confidence = np.asarray(confidence, dtype=float)
-    accuracy, mean = calibration_curve(np.asarray(right, dtype=int), confidence, n_bins=bins, pos_label=1)
-    images = np.bincount(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence))  # as calibration_curve bins them
-    return pd.DataFrame({"confidence": mean, "accuracy": accuracy, "images": images[images > 0]})
-
-
-def calibration_error(confidence, right, bins=CALIBRATION_BINS) -> float:
-    """Expected calibration error (ECE), of 1: the mean distance of accuracy from confidence over the bins of `reliability`.
-
-    Bins weigh by their images (Naeini, Cooper and Hauskrecht, AAAI 2015; for networks Guo et al., ICML 2017). It is never
-    negative, so that chance raises it a little, the more the fewer the images.
-    """
-    curve = reliability(confidence, right, bins)
-    return float(np.average((curve["accuracy"] - curve["confidence"]).abs(), weights=curve["images"]))
-
-
 def calibration_errors(scores) -> pd.DataFrame:
     """One row a run of `image_scores`, at its restored epoch: accuracy, confidence (mean) and ece, in percent."""
     rows = []
     for key, found in scores.groupby(["protocol", "widths", "seed", "fold"], sort=False):
         figures = found["right_at_best"].mean(), found["confidence"].mean()
-        figures += (calibration_error(found["confidence"], found["right_at_best"]),)
+        figures += (statistics.calibration_error(found["confidence"], found["right_at_best"]),)
         rows.append((*key, *(100 * figure for figure in figures)))
     return pd.DataFrame(rows, columns=["protocol", "widths", "seed", "fold", "accuracy", "confidence", "ece"])
-
-
-def interval(values, confidence=0.95) -> tuple:
-    """Mean and half-width of its Student-t interval; the half-width is NaN for a single value."""
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(half)
 
 
 def say(values, unit="", digits=1) -> str:
     """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
     if len(values) == 0:
         return "no runs"
-    mean, half = interval(values)
+    mean, half = statistics.interval(values)
     if np.isnan(half):
         return f"{mean:.{digits}f}{unit} (one run)"
     return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
@@ -677,7 +538,7 @@ def foreign_effect(scores) -> dict:
     if not len(scores):
         raise EvaluationError("there is no run of foreign_added beside one of training_only with the same network and seed")
     without, added = (per_image(scores[scores["protocol"] == name]) for name in ("training_only", "foreign_added"))
-    points = dict(zip(("points", "low", "high"), (100 * value for value in group_difference(without, added))))
+    points = dict(zip(("points", "low", "high"), (100 * value for value in statistics.group_difference(without, added))))
     return {"without": without["right"].mean(), "with": added["right"].mean(), **points, "pairs": len(foreign_recall(scores))}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from tumor_mri import audit, dataset, evaluation, network, phantoms, protocols
+from tumor_mri import audit, dataset, evaluation, network, phantoms, protocols, statistics
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 CLASS_COLOURS = dict(zip(dataset.NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7")))
@@ -469,7 +469,7 @@ def accuracy_by_nearest(runs, manifest, thumbnails):
         colour, shift = str(0.6 * number / max(len(runs) - 1, 1)), 0.16 * (number - (len(runs) - 1) / 2)
         for place, name in enumerate(accuracy.index):
             if groups[bins == name].nunique() > 1:
-                low, high = evaluation.group_interval(right[bins == name], groups[bins == name])
+                low, high = statistics.group_interval(right[bins == name], groups[bins == name])
                 axis.vlines(place + shift, 100 * low, 100 * high, color=colour, linewidth=2)
         axis.plot(np.arange(len(accuracy)) + shift, 100 * accuracy, "osD^v"[number % 5], color=colour, label=_run_name(run))
     counts = bins.value_counts(sort=False)
@@ -886,7 +886,7 @@ def flattery(scores):
     said = []
     for number, protocol in enumerate(shown):
         points = runs[runs["protocol"] == protocol]["flattery"]
-        mean, half = evaluation.interval(points)
+        mean, half = statistics.interval(points)
         _draw_row(axis, number, points, mean, mean - half, mean + half, PROTOCOL_COLOURS[protocol])
         said.append(f"{SHORT_NAMES[protocol]} {evaluation.say(points, ' points', 2)} ({len(points)} runs)")
     axis.axvline(0, color="black", linewidth=1)
@@ -926,7 +926,7 @@ def reliability(panels):
     figure, axes = plt.subplots(1, len(panels), figsize=(2.1 * len(panels), 3), sharey=True, squeeze=False)
     said = []
     for axis, (title, scores) in zip(axes[0], panels.items()):
-        curve = evaluation.reliability(scores["confidence"], scores["right_at_best"])
+        curve = statistics.reliability(scores["confidence"], scores["right_at_best"])
         colour = PROTOCOL_COLOURS[scores["protocol"].iloc[0]]
         axis.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":")
         axis.plot(100 * curve["confidence"], 100 * curve["accuracy"], color=colour, linewidth=1.2)
