@@ -1,6 +1,5 @@
 """What recorded predictions say: accuracies, gaps, confusion, intervals, and verdicts on the report's claims."""
 
-import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
@@ -11,6 +10,7 @@ from sklearn import metrics
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tumor_mri import dataset, network, protocols, statistics, training
+from tumor_mri.wording import say, span
 
 DRAWS = 1000  # random draws of validation images
 ENOUGH = 394  # images in Testing: too few, says the report
@@ -395,25 +395,6 @@ def calibration_errors(scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["protocol", "widths", "seed", "fold", "accuracy", "confidence", "ece"])
 
 
-def say(values, unit="", digits=1) -> str:
-    """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
-    if len(values) == 0:
-        return "no runs"
-    mean, half = statistics.interval(values)
-    if np.isnan(half):
-        return f"{mean:.{digits}f}{unit} (one run)"
-    return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
-
-
-def span(values) -> str:
-    """Least and largest of some fractions of 1, for runs too unlike for a mean: ``74.6 to 77.7 %``."""
-    values = 100 * np.asarray(values, dtype=float)
-    if len(values) == 0:
-        return "no runs"
-    least, largest = f"{values.min():.1f}", f"{values.max():.1f}"
-    return f"{least} %" if least == largest else f"{least} to {largest} %"
-
-
 def confusion(run, manifest) -> np.ndarray:
     """Confusion matrix of the restored network on its validation images: rows truth, columns prediction, int, (4, 4)."""
     predicted = run.val_probabilities.argmax(axis=1)
@@ -715,33 +696,6 @@ def _verdict(held):
     if len(held) < 2:
         return "cannot be decided"
     return "holds" if all(held) else "holds by luck of the seed" if any(held) else "refuted"
-
-
-_SPANISH = {  # in this order: one phrase may be part of another
-    "holds by luck of the seed": "se cumple por azar de la semilla",
-    "holds": "se cumple",
-    "refuted as printed": "refutada tal como está impresa",
-    "refuted": "refutada",
-    "cannot be decided": "no puede decidirse",
-    "(one run)": "(un solo entrenamiento)",
-    "no runs": "ningún entrenamiento",
-    "points": "puntos",
-    "no tumour": "sin tumor",
-    "pituitary": "tumor hipofisario",
-}
-
-
-def in_spanish(text) -> str:
-    """A paragraph in Spanish, as Markdown that tells screen readers its language.
-
-    What it got from `say`, `span`, a verdict or a class name is put into Spanish: ``21.2 ± 1.9 points`` becomes
-    ``21,2 ± 1,9 puntos``, and ``74.6 to 77.7 %`` becomes ``entre el 74,6 y el 77,7 %``. Thousands must come without separators.
-    """
-    text = re.sub(r"([\d.]+) to ([\d.]+ %)", r"entre el \1 y el \2", text)
-    for english, spanish in _SPANISH.items():
-        text = text.replace(english, spanish)
-    text = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
-    return f"<span lang=es>{text}</span>"
 
 
 def _pick(summary, protocol, *widths):

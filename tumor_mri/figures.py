@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from tumor_mri import audit, dataset, evaluation, network, phantoms, protocols, statistics
+from tumor_mri import audit, dataset, evaluation, network, phantoms, protocols, statistics, wording
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 CLASS_COLOURS = dict(zip(dataset.NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7")))
@@ -183,8 +183,8 @@ def _curve_sentence(title, group):
     validation = [100 * run.history["val_accuracy"][epoch] for run, epoch in zip(group, best)]
     gap = np.subtract(training, validation)
     return (
-        f"{title}: at the restored epoch training {evaluation.say(training, ' %')}, "
-        f"validation {evaluation.say(validation, ' %')}, gap {evaluation.say(gap, ' points')}."
+        f"{title}: at the restored epoch training {wording.say(training, ' %')}, "
+        f"validation {wording.say(validation, ' %')}, gap {wording.say(gap, ' points')}."
     )
 
 
@@ -478,7 +478,7 @@ def accuracy_by_nearest(runs, manifest, thumbnails):
     axis.grid(alpha=0.3, axis="y")
     axis.legend(loc="lower right")
     spans = pd.DataFrame(found).T  # a row a run
-    said = "; ".join(f"{name} {evaluation.span(spans[name])} ({count} images)" for name, count in counts.items())
+    said = "; ".join(f"{name} {wording.span(spans[name])} ({count} images)" for name, count in counts.items())
     return _finish(figure, f"Accuracy of {len(runs)} networks by the correlation with the most alike image that trained: {said}.")
 
 
@@ -573,7 +573,7 @@ def accuracy_by_part(scores):
     axis.invert_yaxis()
     axis.grid(alpha=0.3, axis="x")
     _split_legend(axis, 1)
-    said = "; ".join(f"{part} {evaluation.span(scores.loc[scores['part'] == part, 'accuracy'])}" for part in parts)
+    said = "; ".join(f"{part} {wording.span(scores.loc[scores['part'] == part, 'accuracy'])}" for part in parts)
     return _finish(figure, f"Accuracy on the parts of Testing, over all runs on splits A and B: {said}.")
 
 
@@ -653,7 +653,7 @@ def neighbours_beside_network(neighbours, runs, manifest):
     axis.invert_yaxis()
     said = "; ".join(f"{name} {value:.1%}" for name, value in neighbours["accuracy"].items())
     splits = summary.groupby("protocol")["val_accuracy"]
-    networks = ", ".join(f"{PROTOCOL_NAMES[name]} {evaluation.span(found)}" for name, found in splits)
+    networks = ", ".join(f"{PROTOCOL_NAMES[name]} {wording.span(found)}" for name, found in splits)
     return _finish(figure, f"The class of the most alike training image: {said}. The trained networks: {networks}.")
 
 
@@ -684,9 +684,7 @@ def draws_beside_testing(ranges, pairs):
     axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
     lowest = ranges.groupby("size")[["low", "high"]].agg({"low": "min", "high": "max"})
     said = "; ".join(f"of {size} images {100 * row['low']:.1f} to {100 * row['high']:.1f} %" for size, row in lowest.iterrows())
-    return _finish(
-        figure, f"Random draws of split B's validation images: {said}. On Testing: {evaluation.span(pairs['testing'])}."
-    )
+    return _finish(figure, f"Random draws of split B's validation images: {said}. On Testing: {wording.span(pairs['testing'])}.")
 
 
 def benchmark_scores(scores):
@@ -709,9 +707,9 @@ def benchmark_scores(scores):
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     grouped = scores[scores["protocol"] == "grouped"]
     said = [f"{row.network} {_span(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
-    spans = [f"{SHORT_NAMES[name]} {evaluation.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
+    spans = [f"{SHORT_NAMES[name]} {wording.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
     sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval: {'; '.join(said)}. "
-    unseen = evaluation.span(scores["unseen_testing"].dropna())
+    unseen = wording.span(scores["unseen_testing"].dropna())
     return _finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
 
 
@@ -888,7 +886,7 @@ def flattery(scores):
         points = runs[runs["protocol"] == protocol]["flattery"]
         mean, half = statistics.interval(points)
         _draw_row(axis, number, points, mean, mean - half, mean + half, PROTOCOL_COLOURS[protocol])
-        said.append(f"{SHORT_NAMES[protocol]} {evaluation.say(points, ' points', 2)} ({len(points)} runs)")
+        said.append(f"{SHORT_NAMES[protocol]} {wording.say(points, ' points', 2)} ({len(points)} runs)")
     axis.axvline(0, color="black", linewidth=1)
     label = "accuracy at the best epoch minus cross-fitted accuracy (points)"
     _label_rows(axis, [f"{SHORT_NAMES[name]} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
@@ -934,10 +932,10 @@ def reliability(panels):
         sizes = 10 + 250 * share
         axis.scatter(100 * curve["confidence"], 100 * curve["accuracy"], s=sizes, color=colour, edgecolors="black", zorder=3)
         errors = evaluation.calibration_errors(scores)
-        axis.set(title=f"{title}\nECE {evaluation.say(errors['ece'])}", xlabel="confidence (%)")
+        axis.set(title=f"{title}\nECE {wording.say(errors['ece'])}", xlabel="confidence (%)")
         axis.set(xlim=(20, 106), ylim=(-4, 106), xticks=[25, 50, 75, 100])
         axis.grid(alpha=0.3)
         means = errors[["confidence", "accuracy"]].mean()
-        said.append(f"{title} {means['confidence']:.0f} and {means['accuracy']:.0f}, ECE {evaluation.say(errors['ece'])}")
+        said.append(f"{title} {means['confidence']:.0f} and {means['accuracy']:.0f}, ECE {wording.say(errors['ece'])}")
     axes[0][0].set_ylabel("accuracy (%)")
     return _finish(figure, f"Mean confidence and accuracy in percent, calibration error (ECE) in points: {'; '.join(said)}.")
