@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import dataset, evaluation, figures, protocols, statistics, study, tables
+from tumor_mri import evaluation, figures, protocols, statistics, study, tables
 
 BASE, CHOSEN = "32/64/128/128", "25/50/100/100"
 
@@ -192,34 +192,6 @@ def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in exact]
     with pytest.raises(evaluation.EvaluationError, match="backends"):
         evaluation.precision_pairs([*base, *elsewhere], manifest)
-
-
-def test_every_claim_has_its_verdict(runs, manifest):
-    table = evaluation.claims_table(evaluation.verdicts(runs, manifest))
-    assert table["id"].tolist() == evaluation.load_claims().index.tolist() == [f"C{number}" for number in range(1, 10)]
-    assert (table["report"] == evaluation.load_claims()["report_figure"].to_numpy()).all()
-    assert table["here"].str.len().min() > 0
-
-
-def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
-    verdict = evaluation.claim_on_table([], manifest)
-    assert verdict.verdict == "refuted as printed"
-    assert "exchanged" in verdict.here
-    matrix, printed = evaluation.load_report_matrix(), evaluation.load_report_table()
-    names = list(dataset.NAMES)
-    right = printed.copy()
-    right.loc[names] = evaluation.classification_table(matrix).loc[names].to_numpy()
-    monkeypatch.setattr(evaluation, "load_report_table", lambda: right)
-    assert evaluation.claim_on_table([], manifest).verdict == "holds"
-    right.loc["glioma", "recall"] += 0.001
-    wrong = evaluation.claim_on_table([], manifest)
-    assert (wrong.verdict, "exchanged" in wrong.here) == ("refuted as printed", False)
-
-
-def test_the_readme_holds_the_claims(runs, manifest):
-    text = (dataset.ROOT / "README.md").read_text(encoding="utf-8")
-    table = tables.as_markdown(evaluation.claims_table(evaluation.verdicts(runs, manifest)))
-    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in text, "run `python -m tumor_mri claims --write`"
 
 
 def test_a_table_is_written_between_its_marks(tmp_path):

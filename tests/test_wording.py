@@ -1,13 +1,13 @@
 """Numbers and verdicts in Spanish."""
 
-from tumor_mri import evaluation, wording
+from tumor_mri import claims, wording
 
 
 def test_numbers_and_verdicts_in_spanish():
     said = f"{wording.say([20, 21, 22.5], ' points')}, {wording.span([0.746, 0.777])}, {wording.say([2.5])}"
     expected = "<span lang=es>21,2 ± 3,1 puntos, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
     assert wording.in_spanish(said) == expected
-    verdicts = [evaluation._verdict(held) for held in ([True, True], [True, False], [False, False], [True])]
+    verdicts = [claims._verdict(held) for held in ([True, True], [True, False], [False, False], [True])]
     verdicts.append("refuted as printed")  # C8
     spanish = [
         "se cumple",

@@ -3,7 +3,7 @@
 The notebooks in ``notebooks/`` tell the story; this package holds what they call. Data flows one way::
 
     dataset -> protocols -> network -> training -> records -> study -> statistics -> wording -> evaluation ->
-    audit -> benchmark -> figures
+    claims -> audit -> benchmark -> figures
 
 Material for learning. Not a diagnostic device.
 """

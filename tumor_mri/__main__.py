@@ -8,7 +8,19 @@ from pathlib import Path
 if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before the imports, which would fail in other words
     sys.exit("error: this needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d" % sys.version_info[:2])  # noqa: UP031
 
-from tumor_mri import audit, benchmark, dataset, evaluation, kaggle, pages, preprocessing, records, study, tables  # noqa: E402
+from tumor_mri import (  # noqa: E402
+    audit,
+    benchmark,
+    claims,
+    dataset,
+    evaluation,
+    kaggle,
+    pages,
+    preprocessing,
+    records,
+    study,
+    tables,
+)
 
 
 def main(arguments=None) -> int:
@@ -70,8 +82,8 @@ def _parser():
     train.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786 (default: this machine)")
     train.add_argument("--workers", type=_positive, help="runs side by side on this machine (default: one a core, or a GPU)")
     add("runs", _runs, "list the recorded runs with their key figures")
-    claims = add("claims", _claims, "hold the report's claims C1 to C9 against the recorded runs")
-    claims.add_argument("--write", action="store_true", help="and write them into the table of README.md")
+    claims_ = add("claims", _claims, "hold the report's claims C1 to C9 against the recorded runs")
+    claims_.add_argument("--write", action="store_true", help="and write them into the table of README.md")
     add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
@@ -171,11 +183,11 @@ def _print_table(runs):
 
 
 def _claims(options):
-    verdicts = evaluation.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
+    verdicts = claims.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
     for verdict in verdicts:
         print(verdict)
     if options.write:
-        tables.write(dataset.ROOT / "README.md", "claims", tables.as_markdown(evaluation.claims_table(verdicts)))
+        tables.write(dataset.ROOT / "README.md", "claims", tables.as_markdown(claims.claims_table(verdicts)))
 
 
 def _reproduce(options):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from tumor_mri import audit, dataset, evaluation, network, phantoms, protocols, statistics, wording
+from tumor_mri import audit, claims, dataset, evaluation, network, phantoms, protocols, statistics, wording
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 CLASS_COLOURS = dict(zip(dataset.NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7")))
@@ -662,7 +662,7 @@ def draws_beside_testing(ranges, pairs):
 
     Args:
         ranges: `evaluation.draw_ranges` of split B runs.
-        pairs: `evaluation.testing_pairs`.
+        pairs: `claims.testing_pairs`.
     """
     rows = [(name, size) for name in _network_names(ranges) for size in ranges["size"].unique()]
     figure, axis = plt.subplots(figsize=(8, 0.45 * len(rows) + 1.5))
@@ -855,7 +855,7 @@ def stopping_epochs(summary):
     """
     shown, rows = _in_order(summary)
     figure, axis = plt.subplots(figsize=(8, 0.4 * len(rows) + 0.9))
-    low, high = evaluation.REPORT_ENDS
+    low, high = claims.REPORT_ENDS
     axis.axvspan(low - 0.5, high + 0.5, color="#DDDDDD", zorder=0)
     for number, (protocol, name) in enumerate(rows):
         ends = summary[(summary["protocol"] == protocol) & (summary["widths"] == name)]["epochs_run"]
