@@ -16,6 +16,7 @@ from tumor_mri import (  # noqa: E402
     evaluation,
     kaggle,
     pages,
+    prediction,
     preprocessing,
     records,
     study,
@@ -32,6 +33,7 @@ def main(arguments=None) -> int:
         audit.AuditError,
         kaggle.KaggleError,
         pages.PageError,
+        prediction.PredictionError,
         dataset.DatasetError,
         records.RecordError,
         evaluation.EvaluationError,
@@ -85,6 +87,10 @@ def _parser():
     claims_ = add("claims", _claims, "hold the report's claims C1 to C9 against the recorded runs")
     claims_.add_argument("--write", action="store_true", help="and write them into the table of README.md")
     add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table")
+    predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
+    predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
+    predict.add_argument("--json", action="store_true", help="everything, as JSON, not a table")
+    add("publish", _publish, "train the published network on all of Training, and write its weights and its record")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
     site = add("site", _site, "write all notebooks as they are stored, without running them, as a website")
@@ -188,6 +194,22 @@ def _claims(options):
         print(verdict)
     if options.write:
         tables.write(dataset.ROOT / "README.md", "claims", tables.as_markdown(claims.claims_table(verdicts)))
+
+
+def _predict(options):
+    print("Material for learning, not a diagnostic device.", file=sys.stderr)
+    files = prediction.files_in(options.path)
+    found = prediction.predict(files, prediction.load(), progress=len(files) > 64)
+    if options.json:
+        print(found.to_json(orient="records", indent=2, force_ascii=False))
+    else:
+        print(prediction.as_text(found))
+    if found["problem"].astype(bool).all():
+        raise prediction.PredictionError(f"none of {len(found)} files is a scan: {found['problem'].iloc[0]}")
+
+
+def _publish(options):
+    print(f"The published network is in {prediction.publish()}")
 
 
 def _reproduce(options):

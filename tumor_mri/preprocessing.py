@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 from tqdm.auto import tqdm
 
 from tumor_mri import dataset
 
 SIDE = 128  # pixels of a prepared scan
+SMALLEST = 32  # pixels a side of a scan that can show a head
 SMALL = 96  # pixels of the copy in which the head is looked for
 FRAME = 2  # pixels of that copy at each border that may be a drawn frame
 FAINT = 0.12  # brightness of the head's edge, from the background (0) to bright tissue (1)
@@ -120,9 +121,38 @@ def load(manifest=None, folder=None, crop=True, equalised=True, progress=True) -
 
 
 def read(path) -> np.ndarray:
-    """An image file as grey levels, uint8, (height, width)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L"))
+    """An image file as grey levels, uint8, (height, width): turned as its camera says, transparency black, the first of several.
+
+    Images of more than 8 bits are scaled to their own range.
+
+    Raises:
+        ValueError: where the file is no image that can be read, or too small to show a head; says which file, and why.
+    """
+    try:
+        with Image.open(path) as image:
+            grey = _grey_levels(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:  # Pillow's decoders raise any of them
+        raise ValueError(f"{path} is no image that can be read: {_why(error)}") from None
+    if min(grey.shape) < SMALLEST:
+        raise ValueError(f"{path} has {grey.shape[1]} x {grey.shape[0]} pixels: too few to show a head, {SMALLEST} a side are")
+    return grey
+
+
+def _why(error):
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is none that Pillow knows"
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def _grey_levels(image):
+    if image.mode.startswith(("I", "F")):
+        levels = np.asarray(image, dtype=float)
+        low, high = np.nanmin(levels), np.nanmax(levels)
+        return np.rint(255 * np.nan_to_num((levels - low) / max(high - low, 1e-9))).astype(np.uint8)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    return np.asarray(image.convert("L"))
 
 
 def vary(scan, generator, families) -> np.ndarray:

@@ -131,7 +131,7 @@ class Run:
         return len(self.history["val_accuracy"])
 
 
-def train(config: RunConfig, images=None, manifest=None, progress=True, build=None) -> Run:
+def train(config: RunConfig, images=None, manifest=None, progress=True, build=None, save_to=None) -> Run:
     """Train one network under one protocol, as the report did.
 
     Args:
@@ -141,7 +141,8 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
             (0 before the first one ends) and its logs, a dict.
         build: a function of no arguments that returns a Keras model, of grey or RGB images, 150 x 150 with values 0 to 255, to
-            the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the report's network.
+            the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the network of `config`.
+        save_to: where to write the trained network, a path that ends in ``.keras``; None keeps what it predicted, and no weights.
 
     Raises:
         ValueError: where `build` returns a model of other inputs or outputs, or one that computes in another precision.
@@ -189,6 +190,8 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         callbacks.append(_progress_callback(config) if progress is True else _reporting_callback(progress))
     logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
 
+    if save_to is not None:
+        inner.save(save_to)
     testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
     paths = manifest["path"].to_numpy()
     return Run(

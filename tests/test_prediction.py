@@ -1,0 +1,157 @@
+"""Prediction with a published network, here an untrained one: its files, any image, and what it says."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tumor_mri import __main__, dataset, network, prediction, preprocessing
+
+
+@pytest.fixture(scope="module")
+def some(manifest):
+    return manifest.groupby("class").head(6)
+
+
+@pytest.fixture(scope="module")
+def folder(some, tmp_path_factory):
+    """What `publish` writes, of a network with random weights and random scans."""
+    place = tmp_path_factory.mktemp("published")
+    scans = np.random.default_rng(0).integers(0, 256, (len(some), 128, 128), dtype=np.uint8)
+    model = network.build_residual()
+    model.save(place / "trained.keras")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preprocessing, "load", lambda manifest: scans)
+        prediction.write(place / "files", place / "trained.keras", {"temperature": 2.0, "abstain_below": 0.5}, some)
+    return place / "files"
+
+
+@pytest.fixture(scope="module")
+def published(folder):
+    return prediction.load(folder)
+
+
+@pytest.fixture
+def scan():
+    rows, columns = np.mgrid[:180, :200]
+    return (
+        np.where(((rows - 90) / 70) ** 2 + ((columns - 100) / 60) ** 2 < 1, 160, 5).astype(np.uint8) + rows.astype(np.uint8) // 4
+    )
+
+
+def test_the_weights_are_small_enough_to_be_in_a_repository(folder):
+    assert (folder / prediction.MODEL).stat().st_size <= 5_000_000
+
+
+@pytest.mark.parametrize("name", [prediction.MODEL, prediction.FEATURES, prediction.ABOUT])
+def test_a_file_that_was_changed_is_not_used(folder, name, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(prediction.PredictionError, match=f"{name} .* is not the file that was published"):
+        prediction.load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(prediction.PredictionError, match="there is no published network"):
+        prediction.load(tmp_path)
+
+
+KINDS = {
+    "grey.png": lambda scan: Image.fromarray(scan),
+    "colour.jpg": lambda scan: Image.fromarray(scan).convert("RGB"),
+    "palette.gif": lambda scan: Image.fromarray(scan).convert("P"),
+    "deep.png": lambda scan: Image.fromarray(scan.astype(np.uint16) * 16),
+    "float.tif": lambda scan: Image.fromarray(scan.astype(np.float32) / 255),
+    "clear.webp": lambda scan: Image.fromarray(np.dstack([scan, scan, scan, np.full_like(scan, 255)])),
+    "black and white.bmp": lambda scan: Image.fromarray(scan).convert("1"),
+}
+
+
+def test_any_common_image_gives_an_answer(published, scan, tmp_path):
+    for name, make in KINDS.items():
+        make(scan).save(tmp_path / name)
+    found = prediction.predict(prediction.files_in(tmp_path), published)
+    assert list(found["file"]) == sorted(str(tmp_path / name) for name in KINDS) and not found["problem"].any()
+    odds = found[list(dataset.NAMES)].to_numpy(dtype=float)
+    assert np.allclose(odds.sum(axis=1), 1) and np.allclose(odds.max(axis=1), found["confidence"].astype(float))
+    assert list(found["answer"]) == [dataset.NAMES[index] for index in odds.argmax(axis=1)]
+    assert list(found["abstains"]) == list(found["confidence"] < published.abstain_below)
+    apart = found.set_index("file")
+    one, other = (apart.loc[str(tmp_path / name), "confidence"] for name in ("grey.png", "deep.png"))
+    assert one == pytest.approx(other, abs=0.02)  # sixteen bits say the same
+
+
+def test_transparency_is_black_and_a_turned_photograph_is_turned_back(scan, tmp_path):
+    clear = np.dstack([scan, scan, scan, np.where(scan > 100, 255, 0)]).astype(np.uint8)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    assert np.array_equal(preprocessing.read(tmp_path / "clear.png") > 0, scan > 100)
+    turned = Image.fromarray(scan)
+    exif = turned.getexif()
+    exif[274] = 6  # a quarter turn
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(preprocessing.read(tmp_path / "turned.png"), np.rot90(scan, -1))
+
+
+def test_what_is_no_scan_is_one_clear_sentence_and_the_others_are_answered(published, scan, tmp_path):
+    Image.fromarray(scan).save(tmp_path / "scan.png")
+    Image.fromarray(scan[:10, :10]).save(tmp_path / "tiny.png")
+    whole = (tmp_path / "scan.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden").write_text("nothing to see")
+    found = prediction.predict(prediction.files_in(tmp_path), published).set_index("file")["problem"]
+    found.index = [name.split("/")[-1] for name in found.index]
+    assert found["scan.png"] == ""
+    assert "10 x 10 pixels: too few" in found["tiny.png"]
+    assert "half.png is no image that can be read" in found["half.png"]
+    assert found["notes.txt"].endswith("notes.txt is no image that can be read: its content is none that Pillow knows")
+    assert ".hidden" not in found
+
+
+def test_nothing_to_predict_is_one_sentence(tmp_path):
+    with pytest.raises(prediction.PredictionError, match="does not exist"):
+        prediction.files_in(tmp_path / "nowhere")
+    with pytest.raises(prediction.PredictionError, match="holds no files"):
+        prediction.files_in(tmp_path)
+
+
+def test_a_training_scan_is_nearest_to_itself(published, some):
+    """Features of a scan that is among them: the network of `load` and the one that wrote them are the same."""
+    scans = np.random.default_rng(0).integers(0, 256, (len(some), 128, 128), dtype=np.uint8)
+    answers = list(prediction._answers(scans[:5], published))
+    assert [answer["nearest"] for answer in answers] == list(some["path"][:5])
+    assert all(answer["similarity"] == pytest.approx(1, abs=1e-3) for answer in answers)
+
+
+def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(prediction, "load", lambda read=prediction.load: read(folder))
+    Image.fromarray(scan).save(tmp_path / "scan.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    assert __main__.main(["predict", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "scan.png" in printed.out and "notes.txt is no image" in printed.out and "not a diagnostic device" in printed.err
+    assert __main__.main(["predict", "--json", str(tmp_path / "scan.png")]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert set(row) == {"file", "problem", "answer", "abstains", "confidence", *dataset.NAMES, *prediction.NEAREST}
+    assert __main__.main(["predict", str(tmp_path / "notes.txt")]) == 1
+    assert "none of 1 files is a scan" in capsys.readouterr().err
+
+
+def test_the_temperature_undoes_false_confidence():
+    generator = np.random.default_rng(0)
+    honest = generator.dirichlet([0.6] * 4, 4000)
+    truth = np.array([generator.choice(4, p=odds) for odds in honest])
+    for factor in (0.5, 1.0, 2.0):
+        assert prediction.fit_temperature(prediction.soften(honest, factor), truth) == pytest.approx(1 / factor, rel=0.1)
+
+
+def test_abstaining_costs_answers_and_saves_errors():
+    confidence, right = np.array([0.9, 0.8, 0.8, 0.6, 0.5]), np.array([1, 1, 0, 1, 0])
+    table = prediction.abstention(confidence, right)
+    assert list(table["threshold"]) == [0.5, 0.6, 0.8, 0.9]
+    assert list(table["answered"]) == pytest.approx([1, 0.8, 0.6, 0.2])
+    assert list(table["accuracy"]) == pytest.approx([3 / 5, 3 / 4, 2 / 3, 1])
+    assert prediction.choose_threshold(confidence, right, 0.7) == 0.6
+    assert prediction.choose_threshold(confidence, np.zeros(5), 0.7) == 1.0
