@@ -59,15 +59,6 @@ def test_scores_at_the_best_epoch_are_those_of_the_table_of_runs(recorded, manif
     assert scores.loc[(slice(None), "testing_folder"), "unseen_testing"].isna().all()
 
 
-def test_a_group_counts_once_in_an_interval():
-    rng = np.random.default_rng(0)
-    right = rng.random(100) < 0.7
-    low, high = evaluation.group_interval(right, np.arange(100))
-    copied_low, copied_high = evaluation.group_interval(np.repeat(right, 20), np.repeat(np.arange(100), 20))
-    assert low < right.mean() < high
-    assert copied_high - copied_low == pytest.approx(high - low, abs=0.02)  # twenty copies of each tell nothing new
-
-
 def test_the_page_holds_the_table(manifest):
     text = benchmark.PAGE.read_text(encoding="utf-8")
     assert benchmark.as_markdown(benchmark.table(manifest)) in text, "run `make benchmark`"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tumor_mri import dataset, evaluation, records, study
+from tumor_mri import claims, dataset, evaluation, records, study
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +81,6 @@ def test_mixed_precisions_are_not_compared(runs, manifest):
         evaluation.check_comparable([runs[0], mixed], manifest)
 
 
-def test_the_reports_table_is_its_matrix_with_precision_and_recall_exchanged():
-    matrix = evaluation.load_report_matrix()
-    assert matrix.sum(axis=1).tolist() == [158, 162, 83, 171]
-    assert matrix.trace() == 530
-    table, printed = evaluation.classification_table(matrix), evaluation.load_report_table()
-    names = list(dataset.NAMES)
-    assert np.allclose(table.loc[names, "recall"], printed.loc[names, "precision"], atol=5e-5)
-    assert np.allclose(table.loc[names, "precision"], printed.loc[names, "recall"], atol=5e-5)
-
-
 def test_the_classification_table_is_scikit_learns(runs, manifest):
     run = runs[0]
     truth, predicted = evaluation.truth(run.val_paths, manifest), run.val_probabilities.argmax(axis=1)
@@ -99,22 +89,8 @@ def test_the_classification_table_is_scikit_learns(runs, manifest):
     assert np.isclose(table.loc["macro avg", "f1-score"], metrics.f1_score(truth, predicted, average="macro"))
 
 
-def test_an_interval_is_students():
-    mean, half = evaluation.interval([1.0, 2.0, 3.0])
-    assert mean == 2
-    assert np.isclose(half, 4.302652729911275 / np.sqrt(3))
-    assert np.isnan(evaluation.interval([5])[1])
-
-
-def test_verdicts():
-    assert evaluation._verdict([True, True]) == "holds"
-    assert evaluation._verdict([True, False]) == "holds by luck of the seed"
-    assert evaluation._verdict([False, False]) == "refuted"
-    assert evaluation._verdict([True]) == "cannot be decided"
-
-
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="unknown study"):
         study.configs("everything")
     with pytest.raises(ValueError, match="C9"):
-        evaluation.claim("C9", None)
+        claims.claim("C9", None)

@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from tumor_mri import audit, dataset, evaluation, figures, pages, protocols, records, study, website
+from tumor_mri import audit, dataset, evaluation, figures, gallery, pages, protocols, records, study, website
 
 matplotlib.use("agg")
 pytestmark = pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
@@ -108,16 +108,16 @@ def test_the_manifest_and_the_images_agree(chosen, manifest):
 
 
 def test_only_what_may_be_shown_is_drawn(chosen, manifest, noise, painted, monkeypatch):
-    allowed = figures._may_be_shown(manifest)
-    figures.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    allowed = figures.may_be_shown(manifest)
+    gallery.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
     assert painted and allowed[painted].all()
-    monkeypatch.setattr(figures, "_may_be_shown", lambda manifest: allowed | True)
-    figures.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    monkeypatch.setattr(figures, "may_be_shown", lambda manifest: allowed | True)
+    gallery.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
     assert not allowed[painted].all()  # so there was something to keep back
 
 
 def test_scans_are_spaced_from_the_surest_to_the_least_sure(chosen, manifest, painted):
-    figures.gallery(chosen, manifest, classes=["glioma"], answers=[False], columns=3)
+    gallery.gallery(chosen, manifest, classes=["glioma"], answers=[False], columns=3)
     said = evaluation.answers(chosen, manifest)
     wrong = (
         said[(said["truth"] == "glioma") & ~said["right"]].sort_values("confidence", ascending=False).index
@@ -131,7 +131,7 @@ def test_the_sentence_counts_all_answers(chosen, manifest, noise, capsys):
     split = protocols.training_only(manifest)
     copies = evaluation.answers(chosen, manifest)["right"].to_numpy()
     thumbnails[split.train[: copies.sum()]] = thumbnails[split.validation[copies]]
-    figures.gallery(chosen, manifest, thumbnails, columns=1)
+    gallery.gallery(chosen, manifest, thumbnails, columns=1)
     said = capsys.readouterr().out
     assert said.startswith("25/50/100/100 on Split B: Training only, seed 1, validation images of glioma, meningioma,")
     assert f"Named right: {copies.sum()} of 574; " in said and f"Named wrong: {574 - copies.sum()} of 574; " in said
@@ -142,7 +142,7 @@ def test_the_sentence_counts_all_answers(chosen, manifest, noise, capsys):
 
 def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chosen, manifest, painted, capsys):
     perfect = saying(replace(chosen, config=replace(chosen.config, seed=9)), manifest)
-    chooser = figures.gallery_chooser([chosen, perfect], manifest)
+    chooser = gallery.gallery_chooser([chosen, perfect], manifest)
     row, _ = chooser.children
     network, name, kind = row.children
     assert capsys.readouterr().out.count("Named") == 0 and not painted  # nothing is chosen yet
@@ -159,10 +159,10 @@ def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chos
 
 
 def test_a_network_that_is_never_right(chosen, manifest, capsys):
-    figure = figures.gallery(saying(chosen, manifest, shift=1), manifest, columns=1)
+    figure = gallery.gallery(saying(chosen, manifest, shift=1), manifest, columns=1)
     assert "Named right: 0 of 574. Named wrong: 574 of 574; " in capsys.readouterr().out
     assert sum("none to show" in text.get_text() for axis in figure.axes for text in axis.texts) == 4
-    assert figures.gallery(saying(chosen, manifest, shift=1), manifest, answers=[True]) is None
+    assert gallery.gallery(saying(chosen, manifest, shift=1), manifest, answers=[True]) is None
 
 
 def test_accuracy_by_nearest(runs, manifest, noise, capsys):
@@ -177,13 +177,13 @@ def test_accuracy_by_nearest(runs, manifest, noise, capsys):
 
 def test_of_a_widget_only_its_sentence_is_stored(tmp_path):
     new = nbformat.v4
-    code = "from tumor_mri import figures\n_ = figures.gallery_chooser([], None)"
+    code = "from tumor_mri import gallery\n_ = gallery.gallery_chooser([], None)"
     path = tmp_path / "01_widget.ipynb"
     opening = new.new_markdown_cell("# 1 · A title\nA question?")
     nbformat.write(new.new_notebook(cells=[opening, new.new_code_cell(code)]), path)
     stored = pages.execute(path)
-    assert [dict(output["data"]) for output in stored.cells[1].outputs] == [{"text/plain": figures._NO_KERNEL}]
+    assert [dict(output["data"]) for output in stored.cells[1].outputs] == [{"text/plain": gallery._NO_KERNEL}]
     assert "widgets" not in stored.metadata
     website.write({path.stem: stored}, tmp_path / "site")
     page = (tmp_path / "site" / "01_widget.html").read_text(encoding="utf-8")
-    assert figures._NO_KERNEL in page and "<script" not in page
+    assert gallery._NO_KERNEL in page and "<script" not in page

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumor_mri import audit, dataset, evaluation, figures, protocols, study
+from tumor_mri import audit, claims, dataset, evaluation, figures, protocols, study
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +130,14 @@ def test_draws_scatter_more_when_they_are_smaller(base, manifest):
     [(0.75, 0.99, "refuted"), (0.92, 0.99, "holds"), (0.75, 0.80, "holds"), (0.75, 0.881, "refuted")],
 )
 def test_the_verdict_on_c9_follows_its_criterion(runs, manifest, monkeypatch, testing, near_copies, verdict):
-    pairs = evaluation.testing_pairs(runs, manifest).iloc[[0, 0]]
+    pairs = claims.testing_pairs(runs, manifest).iloc[[0, 0]]
     pairs = pairs.assign(testing=testing, near_copies=near_copies, set_aside=0.93, low=0.90, high=0.95)
-    monkeypatch.setattr(evaluation, "testing_pairs", lambda *arguments: pairs)
-    assert evaluation.claim_on_testing(runs, manifest).verdict == verdict
+    monkeypatch.setattr(claims, "testing_pairs", lambda *arguments: pairs)
+    assert claims.claim_on_testing(runs, manifest).verdict == verdict
 
 
 def test_pairs_are_of_one_network_and_seed(runs, base, manifest):
-    pairs = evaluation.testing_pairs(runs, manifest)
+    pairs = claims.testing_pairs(runs, manifest)
     row = pairs[(pairs["widths"] == "32/64/128/128") & (pairs["seed"] == 1)].iloc[0]
     assert np.isclose(row["testing"], max(base["testing_folder"].history["val_accuracy"]))
     assert np.isclose(row["set_aside"], max(base["training_only"].history["val_accuracy"]))
@@ -146,7 +146,7 @@ def test_pairs_are_of_one_network_and_seed(runs, base, manifest):
 
 @pytest.mark.parametrize("protocol", ["testing_folder", "training_only"])
 def test_one_split_alone_decides_nothing(base, manifest, protocol):
-    assert evaluation.claim_on_testing([base[protocol]], manifest).verdict == "cannot be decided"
+    assert claims.claim_on_testing([base[protocol]], manifest).verdict == "cannot be decided"
 
 
 def test_a_shuffled_label_changes_the_parts_scores(base, manifest):
@@ -177,8 +177,8 @@ def test_figures_take_any_number_of_seeds(runs, manifest, capsys):
     figures.errors_by_part(scores)
     figures.accuracy_by_part(scores)
     on_b = [run for run in more if run.config.protocol == "training_only"]
-    pairs = evaluation.testing_pairs(more, manifest)
-    assert len(pairs) == 3 * len(evaluation.testing_pairs(first, manifest))
+    pairs = claims.testing_pairs(more, manifest)
+    assert len(pairs) == 3 * len(claims.testing_pairs(first, manifest))
     figures.draws_beside_testing(evaluation.draw_ranges(on_b, manifest), pairs)
     assert capsys.readouterr().out.count("\n") == 3
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from tumor_mri import dataset, evaluation, protocols, records, training
+from tumor_mri import dataset, evaluation, protocols, records, statistics, training
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True)  # the same examples each time: a failure is no accident
 FEW = settings(QUICK, max_examples=12)
@@ -209,8 +209,8 @@ def test_confused_pairs_are_all_errors_the_most_frequent_first(pairs):
 @QUICK
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
 def test_an_interval_holds_the_mean_and_follows_shift_and_scale(values):
-    mean, half = evaluation.interval(values)
+    mean, half = statistics.interval(values)
     assume(half > 1e-3)
-    moved, moved_half = evaluation.interval(2 * np.array(values) + 3)
+    moved, moved_half = statistics.interval(2 * np.array(values) + 3)
     assert min(values) <= mean + 1e-6 and mean - 1e-6 <= max(values)
     assert np.isclose(moved, 2 * mean + 3, atol=1e-6) and np.isclose(moved_half, 2 * half)

@@ -1,10 +1,10 @@
-"""The README in Spanish stays in step with the English one; numbers and verdicts in Spanish."""
+"""The README in Spanish stays in step with the English one."""
 
 import re
 
 import pytest
 
-from tumor_mri import dataset, evaluation
+from tumor_mri import dataset
 
 ENGLISH, SPANISH = ((dataset.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md"))
 
@@ -49,24 +49,3 @@ CHANGES = [
 def test_a_readme_out_of_step_is_found(old, new):
     assert old in SPANISH
     assert outline(SPANISH.replace(old, new, 1)) != outline(ENGLISH)
-
-
-def test_numbers_and_verdicts_in_spanish():
-    said = f"{evaluation.say([20, 21, 22.5], ' points')}, {evaluation.span([0.746, 0.777])}, {evaluation.say([2.5])}"
-    expected = "<span lang=es>21,2 ± 3,1 puntos, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
-    assert evaluation.in_spanish(said) == expected
-    verdicts = [evaluation._verdict(held) for held in ([True, True], [True, False], [False, False], [True])]
-    verdicts.append("refuted as printed")  # C8
-    spanish = [
-        "se cumple",
-        "se cumple por azar de la semilla",
-        "refutada",
-        "no puede decidirse",
-        "refutada tal como está impresa",
-    ]
-    assert [evaluation.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{text}</span>" for text in spanish]
-
-
-def test_what_is_spanish_already_stays():
-    text = "Las redes ven 25/50/100/100 filtros y 2870 imágenes; en 1337, ni una. Véase la figura F9."
-    assert evaluation.in_spanish(text) == f"<span lang=es>{text}</span>"

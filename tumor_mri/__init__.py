@@ -2,7 +2,8 @@
 
 The notebooks in ``notebooks/`` tell the story; this package holds what they call. Data flows one way::
 
-    dataset -> protocols -> network -> training -> records -> study -> evaluation -> audit -> benchmark -> figures
+    dataset -> protocols -> network -> preprocessing -> recipe -> training -> records -> study -> statistics -> wording ->
+    evaluation -> claims -> audit -> benchmark -> figures -> gallery
 
 Material for learning. Not a diagnostic device.
 """

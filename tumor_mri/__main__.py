@@ -11,6 +11,7 @@ if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before the imports, which 
 from tumor_mri import (  # noqa: E402
     audit,
     benchmark,
+    claims,
     dataset,
     evaluation,
     kaggle,
@@ -83,8 +84,8 @@ def _parser():
     train.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786 (default: this machine)")
     train.add_argument("--workers", type=_positive, help="runs side by side on this machine (default: one a core, or a GPU)")
     add("runs", _runs, "list the recorded runs with their key figures")
-    claims = add("claims", _claims, "hold the report's claims C1 to C9 against the recorded runs")
-    claims.add_argument("--write", action="store_true", help="and write them into the table of README.md")
+    claims_ = add("claims", _claims, "hold the report's claims C1 to C9 against the recorded runs")
+    claims_.add_argument("--write", action="store_true", help="and write them into the table of README.md")
     add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table")
     predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
     predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
@@ -188,11 +189,11 @@ def _print_table(runs):
 
 
 def _claims(options):
-    verdicts = evaluation.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
+    verdicts = claims.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
     for verdict in verdicts:
         print(verdict)
     if options.write:
-        tables.write(dataset.ROOT / "README.md", "claims", tables.as_markdown(evaluation.claims_table(verdicts)))
+        tables.write(dataset.ROOT / "README.md", "claims", tables.as_markdown(claims.claims_table(verdicts)))
 
 
 def _predict(options):

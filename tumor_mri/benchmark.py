@@ -16,7 +16,7 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from tumor_mri import audit, dataset, evaluation, machine, protocols, records, study, tables, training
+from tumor_mri import audit, dataset, evaluation, machine, protocols, records, statistics, study, tables, training
 
 GROUPS = dataset.DATA / "groups.csv"
 BASELINES = dataset.DATA / "baselines.csv"  # written by `write_data`
@@ -198,7 +198,7 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
         unseen.append(_score_unseen(classes[len(split.validation) :], manifest))
     rows, predicted = np.concatenate(rows), np.concatenate(predicted)
     right = predicted == labels[rows]
-    low, high = evaluation.group_interval(right, groups[rows])
+    low, high = statistics.group_interval(right, groups[rows])
     figures = {"seeds": 0, "accuracy": right.mean(), "low": low, "high": high, "over": "groups"}
     figures["balanced"] = metrics.balanced_accuracy_score(labels[rows], predicted)
     return figures | pd.DataFrame(unseen).mean().to_dict()

@@ -1,26 +1,20 @@
-"""What recorded predictions say: accuracies, gaps, confusion, intervals, and verdicts on the report's claims."""
+"""What recorded predictions say: tables of accuracies, gaps, recalls and differences, with their intervals; confusion."""
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
 from sklearn import metrics
-from sklearn.calibration import calibration_curve
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tumor_mri import dataset, network, protocols, training
+from tumor_mri import dataset, network, protocols, statistics, training
 
 DRAWS = 1000  # random draws of validation images
 ENOUGH = 394  # images in Testing: too few, says the report
 OSCILLATION_FROM = 10  # epochs before this one still climb: their changes are learning, not oscillation
-REPORT_ENDS = (43, 50)  # epochs after which runs end, says the report
 SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
-CALIBRATION_BINS = 15  # of equal width, as Guo et al. 2017 take them
-
 HALVINGS = 20  # random halvings of the validation images when an epoch is chosen on one half and scored on the other
 
 
@@ -269,10 +263,10 @@ def mean_and_interval(scores) -> tuple:
     """
     by_seed = scores.groupby("seed")["right"].mean()
     if len(by_seed) >= SEEDS_FOR_AN_INTERVAL:
-        mean, half = interval(by_seed)
+        mean, half = statistics.interval(by_seed)
         return mean, mean - half, mean + half, "seeds"
     images = per_image(scores)
-    return images["right"].mean(), *group_interval(images["right"], images["group"]), "groups"
+    return images["right"].mean(), *statistics.group_interval(images["right"], images["group"]), "groups"
 
 
 def per_image(scores) -> pd.DataFrame:
@@ -290,7 +284,9 @@ def class_recalls(scores) -> pd.DataFrame:
         images = per_image(of_protocol)
         for name in [name for name in dataset.NAMES if name in set(images["class"])]:
             found = images[images["class"] == name]
-            rows.append((protocol, name, len(found), found["right"].mean(), *group_interval(found["right"], found["group"])))
+            rows.append(
+                (protocol, name, len(found), found["right"].mean(), *statistics.group_interval(found["right"], found["group"]))
+            )
     return pd.DataFrame(rows, columns=["protocol", "class", "images", "recall", "low", "high"])
 
 
@@ -309,97 +305,9 @@ def recall_differences(first, second) -> pd.DataFrame:
     for name in ("all", *dataset.NAMES):
         one, other = (found if name == "all" else found[found["class"] == name] for found in (first, second))
         if len(one) and len(other):
-            difference = [100 * value for value in group_difference(one, other)]
+            difference = [100 * value for value in statistics.group_difference(one, other)]
             rows.append((name, len(one), one["right"].mean(), other["right"].mean(), *difference))
     return pd.DataFrame(rows, columns=["class", "images", "first", "second", "difference", "low", "high"])
-
-
-def group_interval(right, groups, confidence=0.95) -> tuple:
-    """Low and high end of the interval of an accuracy, by bootstrap over groups: images of one patient are not independent.
-
-    Args:
-        right: how often each image is right, 0 to 1, (images,).
-        groups: a label an image, (images,).
-    """
-    sums = _group_sums(pd.DataFrame({"right": np.asarray(right, dtype=float), "group": np.asarray(groups)}))
-    return _bootstrap(sums, lambda total, size, axis=-1: total.sum(axis=axis) / size.sum(axis=axis), confidence)
-
-
-def group_difference(first, second, confidence=0.95) -> tuple:
-    """Mean of ``right`` in `second` minus that in `first`, with low and high end of its interval, by bootstrap over groups.
-
-    Each draw takes the groups of both tables together: a group in both counts in both, as images that are in both demand.
-
-    Args:
-        first, second: tables with columns right (0 to 1) and group, such as those of `per_image`.
-    """
-
-    def difference(total, size, other_total, other_size, axis=-1):
-        mean = total.sum(axis=axis) / size.sum(axis=axis)
-        return other_total.sum(axis=axis) / other_size.sum(axis=axis) - mean
-
-    both = _group_sums(first).join(_group_sums(second), how="outer", lsuffix="_first", rsuffix="_second").fillna(0)
-    return float(second["right"].mean() - first["right"].mean()), *_bootstrap(both, difference, confidence)
-
-
-def _group_sums(images):
-    return images.groupby("group")["right"].agg(["sum", "size"])
-
-
-def _bootstrap(sums, statistic, confidence):
-    """Percentile interval of a statistic of sums by group, a column each (Efron and Tibshirani 1993, chapter 13)."""
-    found = stats.bootstrap(
-        [sums[column].to_numpy(dtype=float) for column in sums],
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=2000,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(protocols.SPLIT_SEED),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def paired_difference(first, second, confidence=0.95, power=0.8) -> dict:
-    """How much `second` exceeds `first`, pair by pair: pairs, difference (the mean), low and high (t interval), detectable.
-
-    ``detectable`` is the smallest true difference that as many pairs, scattered as these are, would have shown in `power` of all
-    such experiments: see `detectable_difference`. Everything is in the unit of the values.
-
-    Args:
-        first, second: numbers, (pairs,); at least two, for an interval of one does not exist.
-
-    Raises:
-        ValueError: where they are no pairs, or fewer than two.
-    """
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
-        raise ValueError(f"two or more pairs are needed, got values of shapes {first.shape} and {second.shape}")
-    differences = second - first
-    mean, half = interval(differences, confidence)
-    detectable = detectable_difference(float(differences.std(ddof=1)), len(first), 1 - confidence, power)
-    return {"pairs": len(first), "difference": mean, "low": mean - half, "high": mean + half, "detectable": detectable}
-
-
-def detectable_difference(deviation, pairs, level=0.05, power=0.8) -> float:
-    """The true mean difference at which a two-sided paired t test comes out significant with a given probability.
-
-    With a true difference the statistic of the test follows the noncentral t distribution, its square the noncentral F (Cohen,
-    Statistical Power Analysis for the Behavioral Sciences, 2nd edition 1988, chapter 2).
-
-    Args:
-        deviation: standard deviation of the pairs' differences.
-        pairs: how many, 2 or more.
-        level: of significance.
-        power: the probability asked for, above `level`.
-    """
-    limit = stats.t.ppf(1 - level / 2, pairs - 1)
-
-    def excess(noncentrality):  # of the square, since scipy's noncentral t fails far out
-        return stats.ncf.sf(limit**2, 1, pairs - 1, noncentrality**2) - power
-
-    return deviation * optimize.brentq(excess, 0, 10 * limit) / pairs**0.5
 
 
 def run_differences(scores) -> pd.DataFrame:
@@ -419,7 +327,8 @@ def width_differences(scores) -> pd.DataFrame:
     """How each network differs from the base network in accuracy (cross-fitted), in points; a row a protocol and network.
 
     Columns: protocol, widths, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
-    `paired_difference`, else ``groups``, by `group_difference`), difference, low, high, detectable (NaN over groups).
+    `statistics.paired_difference`, else ``groups``, by `statistics.group_difference`), difference, low, high, detectable (NaN
+    over groups).
     """
     rows = []
     for (protocol, widths), found in run_differences(scores).groupby(["protocol", "widths"], sort=False):
@@ -427,30 +336,13 @@ def width_differences(scores) -> pd.DataFrame:
         base, other = (pairs[pairs["widths"] == name] for name in (network.label(network.BASE_WIDTHS), widths))
         if found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
             means = (100 * part.groupby("seed")["right"].mean() for part in (base, other))
-            row = {"over": "seeds", **paired_difference(*means)}
+            row = {"over": "seeds", **statistics.paired_difference(*means)}
         else:
-            difference, low, high = (100 * value for value in group_difference(per_image(base), per_image(other)))
+            difference, low, high = (100 * value for value in statistics.group_difference(per_image(base), per_image(other)))
             row = {"over": "groups", "pairs": found["seed"].nunique(), "difference": difference, "low": low, "high": high}
         rows.append({"protocol": protocol, "widths": widths, **row})
     columns = ["protocol", "widths", "pairs", "over", "difference", "low", "high", "detectable"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def mcnemar(first, second) -> float:
-    """Exact two-sided p value of McNemar's test: are two classifiers equally often right on the same images?
-
-    Only images count that one of them names rightly and the other wrongly; were both equally good, each such image would fall to
-    either side like a coin (McNemar 1947, Psychometrika 12, 153). It takes the images as independent, which near-copies and
-    slices of one patient are not, so that p comes out too small; and it compares two trained networks, not two ways of making
-    them (Dietterich 1998, Neural Computation 10, 1895).
-
-    Args:
-        first, second: whether each image is right, bool, (images,).
-    """
-    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 def mcnemar_pairs(scores) -> pd.DataFrame:
@@ -468,14 +360,15 @@ def mcnemar_pairs(scores) -> pd.DataFrame:
             one, other = right[[first, second]].dropna().to_numpy(dtype=bool).T
             names = [f"{widths} seed {seed}" for widths, seed in (first, second)]
             differ = "seed" if first[0] == second[0] else "widths"
-            rows.append((protocol, differ, *names, int((one != other).sum()), mcnemar(one, other)))
+            rows.append((protocol, differ, *names, int((one != other).sum()), statistics.mcnemar(one, other)))
     return pd.DataFrame(rows, columns=["protocol", "differ", "first", "second", "discordant", "p"])
 
 
 def precision_pairs(runs, manifest) -> pd.DataFrame:
     """Accuracy (cross-fitted, of 1) of each seed under each precision: a row a seed, a column a precision.
 
-    The one place where precisions stand side by side, for `paired_difference`: `check_comparable` still refuses to pool them.
+    The one place where precisions stand side by side, for `statistics.paired_difference`: `check_comparable` still refuses to
+    pool them.
 
     Raises:
         EvaluationError: where runs differ in more than seed and precision, or a seed lacks its partner.
@@ -491,68 +384,14 @@ def precision_pairs(runs, manifest) -> pd.DataFrame:
     return table
 
 
-def reliability(confidence, right, bins=CALIBRATION_BINS) -> pd.DataFrame:
-    """How often predictions are right, by how sure they are: a row for each of `bins` equal parts of 0 to 1 that holds any.
-
-    Args:
-        confidence: probability of the class named, (images,).
-        right: whether it is the true one, bool, (images,).
-
-    Returns:
-        Columns: confidence (mean), accuracy (of 1), images.
-    """
-    confidence = np.asarray(confidence, dtype=float)
-    accuracy, mean = calibration_curve(np.asarray(right, dtype=int), confidence, n_bins=bins, pos_label=1)
-    images = np.bincount(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence))  # as calibration_curve bins them
-    return pd.DataFrame({"confidence": mean, "accuracy": accuracy, "images": images[images > 0]})
-
-
-def calibration_error(confidence, right, bins=CALIBRATION_BINS) -> float:
-    """Expected calibration error (ECE), of 1: the mean distance of accuracy from confidence over the bins of `reliability`.
-
-    Bins weigh by their images (Naeini, Cooper and Hauskrecht, AAAI 2015; for networks Guo et al., ICML 2017). It is never
-    negative, so that chance raises it a little, the more the fewer the images.
-    """
-    curve = reliability(confidence, right, bins)
-    return float(np.average((curve["accuracy"] - curve["confidence"]).abs(), weights=curve["images"]))
-
-
 def calibration_errors(scores) -> pd.DataFrame:
     """One row a run of `image_scores`, at its restored epoch: accuracy, confidence (mean) and ece, in percent."""
     rows = []
     for key, found in scores.groupby(["protocol", "widths", "seed", "fold"], sort=False):
         figures = found["right_at_best"].mean(), found["confidence"].mean()
-        figures += (calibration_error(found["confidence"], found["right_at_best"]),)
+        figures += (statistics.calibration_error(found["confidence"], found["right_at_best"]),)
         rows.append((*key, *(100 * figure for figure in figures)))
     return pd.DataFrame(rows, columns=["protocol", "widths", "seed", "fold", "accuracy", "confidence", "ece"])
-
-
-def interval(values, confidence=0.95) -> tuple:
-    """Mean and half-width of its Student-t interval; the half-width is NaN for a single value."""
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(half)
-
-
-def say(values, unit="", digits=1) -> str:
-    """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
-    if len(values) == 0:
-        return "no runs"
-    mean, half = interval(values)
-    if np.isnan(half):
-        return f"{mean:.{digits}f}{unit} (one run)"
-    return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
-
-
-def span(values) -> str:
-    """Least and largest of some fractions of 1, for runs too unlike for a mean: ``74.6 to 77.7 %``."""
-    values = 100 * np.asarray(values, dtype=float)
-    if len(values) == 0:
-        return "no runs"
-    least, largest = f"{values.min():.1f}", f"{values.max():.1f}"
-    return f"{least} %" if least == largest else f"{least} to {largest} %"
 
 
 def confusion(run, manifest) -> np.ndarray:
@@ -679,7 +518,7 @@ def foreign_effect(scores) -> dict:
     if not len(scores):
         raise EvaluationError("there is no run of foreign_added beside one of training_only with the same network and seed")
     without, added = (per_image(scores[scores["protocol"] == name]) for name in ("training_only", "foreign_added"))
-    points = dict(zip(("points", "low", "high"), (100 * value for value in group_difference(without, added))))
+    points = dict(zip(("points", "low", "high"), (100 * value for value in statistics.group_difference(without, added))))
     return {"without": without["right"].mean(), "with": added["right"].mean(), **points, "pairs": len(foreign_recall(scores))}
 
 
@@ -716,231 +555,3 @@ def confused_pairs(matrix) -> pd.DataFrame:
     ]
     table = pd.DataFrame(cells, columns=["truth", "predicted", "count", "share"])
     return table.sort_values(["count", "truth", "predicted"], ascending=[False, True, True], ignore_index=True)
-
-
-def load_report_log() -> pd.DataFrame:
-    """The training log that the report prints: epoch, loss, accuracy, val_loss, val_accuracy."""
-    return pd.read_csv(dataset.DATA / "report" / "log.csv")
-
-
-def load_report_matrix() -> np.ndarray:
-    """The report's confusion matrix, rebuilt from its table and its text; rows truth, (4, 4)."""
-    return pd.read_csv(dataset.DATA / "report" / "matrix.csv", index_col=0).to_numpy()
-
-
-def load_report_table() -> pd.DataFrame:
-    """The report's table of precision, recall, f1 and support, as printed."""
-    return pd.read_csv(dataset.DATA / "report" / "table.csv", index_col=0)
-
-
-def load_claims() -> pd.DataFrame:
-    """The report's claims, each with its figure and the criterion that decides it, by id."""
-    return pd.read_csv(dataset.DATA / "report" / "claims.csv", index_col="id")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A claim, what the report says, what the runs here say, and what follows."""
-
-    id: str
-    claim: str
-    report: str
-    here: str
-    verdict: str
-
-    def __str__(self):
-        return f"{self.id} · {self.claim} · report: {self.report} · here: {self.here} · {self.verdict}"
-
-
-def verdicts(runs, manifest) -> list:
-    """The verdict on each claim, C1 to C9, in their order."""
-    summary = summarise(runs, manifest)
-    return [*(claim(id, summary) for id in _CRITERIA), claim_on_table(runs, manifest), claim_on_testing(runs, manifest)]
-
-
-def claims_table(found) -> pd.DataFrame:
-    """Verdicts for people, a row each: id, claim, report, here, verdict."""
-    return pd.DataFrame(found)
-
-
-def claim(id, summary) -> Verdict:
-    """The verdict on a claim about accuracies, C1 to C7, from the table of `summarise`.
-
-    Each run is held against the criterion of ``data/report/claims.csv``. All hold: *holds*; some: *holds by luck of the seed*;
-    none: *refuted*. One run alone, or a comparison without a partner of the same seed: *cannot be decided*.
-
-    Raises:
-        ValueError: for a claim that runs alone do not decide.
-    """
-    if id not in _CRITERIA:
-        raise ValueError(f"claim {id!r} is not decided by accuracies: choose one of {', '.join(_CRITERIA)}")
-    held, here = _CRITERIA[id](summary)
-    row = load_claims().loc[id]
-    return Verdict(id, row["claim"], row["report_figure"], here, _verdict(held))
-
-
-def claim_on_table(runs, manifest) -> Verdict:
-    """The verdict on C8, the report's table, from its own confusion matrix; beside it what runs of the same network reach here.
-
-    The criterion of ``data/report/claims.csv`` is about the printed columns alone, so that runs do not decide it.
-    """
-    matrix, printed = load_report_matrix(), load_report_table()
-    as_printed, exchanged = (_agrees(printed, classification_table(found)) for found in (matrix, matrix.T))
-    right = round(matrix.trace() / matrix.sum(), 4) == printed.loc["accuracy", "f1-score"]
-    verdict, why = "refuted as printed", "the columns are not those of the matrix"
-    if as_printed:
-        verdict, why = "holds", "the columns are those of the matrix"
-    elif exchanged:
-        why = "precision and recall are exchanged, support counts predictions"
-    here = f"{why}; the accuracy is {'' if right else 'not '}the matrix's; {_here_on_table(runs, manifest)}"
-    row = load_claims().loc["C8"]
-    return Verdict("C8", row["claim"], row["report_figure"], here, verdict)
-
-
-def _agrees(printed, table):
-    """Whether a printed table is one of `classification_table`, to the four digits printed; its averages are another matter."""
-    columns = ["precision", "recall", "f1-score", "support"]
-    both = (found.loc[list(dataset.NAMES), columns].to_numpy(dtype=float) for found in (printed, table))
-    return np.allclose(*both, rtol=0, atol=5.1e-5)
-
-
-def _here_on_table(runs, manifest):
-    found = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == network.CHOSEN_WIDTHS]
-    if not found:
-        return "no runs here"
-    scores = run_scores(image_scores(found, manifest))
-    best, honest = (say(100 * scores[name], " %") for name in ("at_best_epoch", "accuracy"))
-    return f"runs here {best} at the best epoch, {honest} cross-fitted"
-
-
-def claim_on_testing(runs, manifest) -> Verdict:
-    """The verdict on C9, that Testing holds too few images or too poor ones, from runs on splits A and B.
-
-    Each split A run is held against the split B run of the same network and seed, by the criterion of
-    ``data/report/claims.csv``; fewer than two such pairs decide nothing.
-    """
-    pairs = testing_pairs(runs, manifest)
-    few = pairs["testing"].between(pairs["low"], pairs["high"])
-    poor = pairs["near_copies"] < pairs["set_aside"] - 0.05
-    here = (
-        f"Testing {span(pairs['testing'])}, its near-copies {span(pairs['near_copies'])}; split B {span(pairs['set_aside'])}, "
-        f"95 % of draws of {ENOUGH} from {span(pairs['low'])} up; {len(pairs)} pairs"
-    )
-    row = load_claims().loc["C9"]
-    return Verdict("C9", row["claim"], row["report_figure"], here, _verdict(few | poor))
-
-
-def testing_pairs(runs, manifest) -> pd.DataFrame:
-    """A row for each split A run with a split B run of the same network and seed; accuracies of 1.
-
-    Columns: widths, seed, testing (all of it), near_copies, foreign (points that errors on foreign gliomas cost), from split A;
-    set_aside, low and high (the middle 95 % of draws of 394), from split B.
-    """
-    check_comparable(runs, manifest)
-    split_a, split_b = ([run for run in runs if run.config.protocol == name] for name in ("testing_folder", "training_only"))
-    columns = ["widths", "seed"]
-    if not split_a or not split_b:
-        return pd.DataFrame(columns=[*columns, "testing", "near_copies", "foreign", "set_aside", "low", "high"])
-    scores = testing_scores(split_a, manifest).set_index("part")
-    of_part = {part: scores.loc[[part]].set_index(columns) for part in protocols.testing_parts(manifest)}
-    wrong = sum(part["errors"] for part in of_part.values())
-    images = sum(part["images"] for part in of_part.values())
-    table = pd.DataFrame({"testing": 1 - wrong / images, "near_copies": of_part["near-copies"]["accuracy"]})
-    table["foreign"] = 100 * of_part["foreign gliomas"]["errors"] / images
-    set_aside = key_figures(split_b, manifest).set_index(columns)["val_accuracy"].rename("set_aside")
-    draws = draw_ranges(split_b, manifest, (ENOUGH,)).set_index(columns)[["low", "high"]]
-    return table.join(set_aside, how="inner").join(draws).reset_index()
-
-
-def _verdict(held):
-    if len(held) < 2:
-        return "cannot be decided"
-    return "holds" if all(held) else "holds by luck of the seed" if any(held) else "refuted"
-
-
-_SPANISH = {  # in this order: one phrase may be part of another
-    "holds by luck of the seed": "se cumple por azar de la semilla",
-    "holds": "se cumple",
-    "refuted as printed": "refutada tal como está impresa",
-    "refuted": "refutada",
-    "cannot be decided": "no puede decidirse",
-    "(one run)": "(un solo entrenamiento)",
-    "no runs": "ningún entrenamiento",
-    "points": "puntos",
-    "no tumour": "sin tumor",
-    "pituitary": "tumor hipofisario",
-}
-
-
-def in_spanish(text) -> str:
-    """A paragraph in Spanish, as Markdown that tells screen readers its language.
-
-    What it got from `say`, `span`, a verdict or a class name is put into Spanish: ``21.2 ± 1.9 points`` becomes
-    ``21,2 ± 1,9 puntos``, and ``74.6 to 77.7 %`` becomes ``entre el 74,6 y el 77,7 %``. Thousands must come without separators.
-    """
-    text = re.sub(r"([\d.]+) to ([\d.]+ %)", r"entre el \1 y el \2", text)
-    for english, spanish in _SPANISH.items():
-        text = text.replace(english, spanish)
-    text = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
-    return f"<span lang=es>{text}</span>"
-
-
-def _pick(summary, protocol, *widths):
-    labels = [network.label(width) for width in widths]
-    return summary[(summary["protocol"] == protocol) & summary["widths"].isin(labels)]
-
-
-def _beside_base(summary, protocol, *widths):
-    """Runs beside the base network's run of the same seed: its columns end in ``_base``."""
-    base = _pick(summary, protocol, network.BASE_WIDTHS)
-    return _pick(summary, protocol, *widths).merge(base, on="seed", suffixes=("", "_base"))
-
-
-def _c1(summary):
-    runs = _pick(summary, "testing_folder", network.BASE_WIDTHS)
-    held = (runs["train_accuracy"] > 0.90) & (runs["val_accuracy"] < 0.80)
-    return (
-        held,
-        f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}",
-    )
-
-
-def _c2(summary):
-    runs = _pick(summary, "testing_folder", network.MORE_WIDTHS)
-    return runs["gap"].between(20, 25), f"gap {say(runs['gap'], ' points')}"
-
-
-def _c3(summary):
-    runs = _beside_base(summary, "testing_folder", network.CHOSEN_WIDTHS)
-    change = runs["gap"] - runs["gap_base"]
-    return change.abs() <= 5, f"gap changes by {say(change, ' points')}"
-
-
-def _c4(summary):
-    runs = _pick(summary, "training_only", network.BASE_WIDTHS)
-    reach = (runs["train_accuracy"] >= 0.90) & (runs["val_accuracy"] >= 0.90)
-    here = f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}"
-    return reach & runs["gap"].between(4, 6), f"{here}, gap {say(runs['gap'], ' points')}"
-
-
-def _c5(summary):
-    runs = _beside_base(summary, "training_only", network.MORE_WIDTHS, network.SOME_MORE_WIDTHS)
-    change = 100 * (runs["val_accuracy"] - runs["val_accuracy_base"])
-    flatter = runs["oscillation"] - runs["oscillation_base"]
-    here = f"validation changes by {say(change, ' points')}, oscillation by {say(flatter, ' points', 2)}"
-    held = (change.abs() <= 2) & (flatter < 0)
-    return held if runs["seed"].nunique() > 1 else held[:1], here
-
-
-def _c6(summary):
-    runs = _pick(summary, "training_only", network.CHOSEN_WIDTHS)
-    return runs["gap"] <= 5, f"gap {say(runs['gap'], ' points')}"
-
-
-def _c7(summary):
-    runs = _pick(summary, "training_only", network.BASE_WIDTHS, network.CHOSEN_WIDTHS)
-    here = f"runs end after {runs['epochs_run'].min()} to {runs['epochs_run'].max()} epochs, mean {say(runs['epochs_run'])}"
-    return runs["epochs_run"].between(*REPORT_ENDS), here
-
-
-_CRITERIA = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6, "C7": _c7}

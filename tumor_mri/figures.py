@@ -6,14 +6,13 @@ Where ``TUMOR_MRI_FIGURES`` is set, to a folder and the start of a file's name, 
 import inspect
 import itertools
 import os
-import zlib
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from tumor_mri import audit, dataset, evaluation, network, phantoms, protocols
+from tumor_mri import audit, claims, dataset, evaluation, network, phantoms, protocols, statistics, wording
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 CLASS_COLOURS = dict(zip(dataset.NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7")))
@@ -42,14 +41,9 @@ _NUMBERS = itertools.count(1)  # of the figures of a notebook, in order
 
 _CLOSENESS = (-1.0, 0.8, 0.9, 0.95, audit.NEAR_COPY, 1.0)  # edges of bins of correlation, the last one of near-copies
 _CLOSENESS_NAMES = ("0.80 or less", "to 0.90", "to 0.95", "to 0.99", "near-copies")
-# inches in a gallery: of a scan, between a scan and its neighbour, between pairs, of the words above, of the probabilities
-_SIDE, _GAP, _PAIR_GAP, _WORDS, _BAR = 1.0, 0.08, 0.18, 0.38, 0.17
-_NO_KERNEL = (
-    "Run this notebook to choose a network, a class, and right or wrong answers here: a stored page has no kernel to draw them."
-)
 
 
-def _finish(figure, sentence):
+def finish(figure, sentence):
     """Show the figure, then say what it shows: nbval compares text, so the sentence keeps the picture honest."""
     plt.show()
     print(sentence)
@@ -80,7 +74,7 @@ def class_counts(manifest):
         f"Training holds {counts['Training'].sum():,} images, {smallest} to {largest} a class; "
         f"Testing holds {counts['Testing'].sum()}, {counts['Testing'].min()} to {counts['Testing'].max()} a class."
     )
-    return _finish(figure, sentence)
+    return finish(figure, sentence)
 
 
 def image_sizes(manifest):
@@ -95,7 +89,7 @@ def image_sizes(manifest):
         axis.set(title=f"{name}\n{kinds[name]} size{'s' if kinds[name] > 1 else ''}", xlabel="width (pixels)")
     axes[0].set_ylabel("height (pixels)")
     sizes = ", ".join(f"{name} {count}" for name, count in kinds.items())
-    return _finish(figure, f"Different image sizes among the Training images of each class: {sizes}.")
+    return finish(figure, f"Different image sizes among the Training images of each class: {sizes}.")
 
 
 def scan_of_each_class(manifest, folder=None):
@@ -108,7 +102,7 @@ def scan_of_each_class(manifest, folder=None):
         show_scan(axis, chosen["path"], class_name, folder)
         axis.set_title(name, color="black")
     what = "drawn phantoms, not scans" if folder is None else "one scan of each class"
-    return _finish(figure, f"The four classes in index order, {what}: {', '.join(dataset.NAMES)}.")
+    return finish(figure, f"The four classes in index order, {what}: {', '.join(dataset.NAMES)}.")
 
 
 def show_scan(axis, path, class_name, folder, seed=0):
@@ -149,7 +143,7 @@ def learning_curves(runs, by="protocol", log=None):
         axis.grid(alpha=0.3)
     figure.axes[0].set_ylabel("accuracy (%)")
     figure.axes[-1].legend(handles=_curve_handles(), loc="lower right", fontsize=9)
-    return _finish(figure, " ".join(_curve_sentence(title, group) for title, group in panels.items()))
+    return finish(figure, " ".join(_curve_sentence(title, group) for title, group in panels.items()))
 
 
 def _panels(runs, by):
@@ -183,8 +177,8 @@ def _curve_sentence(title, group):
     validation = [100 * run.history["val_accuracy"][epoch] for run, epoch in zip(group, best)]
     gap = np.subtract(training, validation)
     return (
-        f"{title}: at the restored epoch training {evaluation.say(training, ' %')}, "
-        f"validation {evaluation.say(validation, ' %')}, gap {evaluation.say(gap, ' points')}."
+        f"{title}: at the restored epoch training {wording.say(training, ' %')}, "
+        f"validation {wording.say(validation, ' %')}, gap {wording.say(gap, ' points')}."
     )
 
 
@@ -207,7 +201,7 @@ def gaps(summary):
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
     ranges = summary.groupby("protocol")["gap"].agg(["min", "max"])
     said = [f"{PROTOCOL_NAMES[p]}: {r['min']:.1f} to {r['max']:.1f} points" for p, r in ranges.iterrows()]
-    return _finish(figure, f"Gap over all networks and seeds. {'; '.join(said)}.")
+    return finish(figure, f"Gap over all networks and seeds. {'; '.join(said)}.")
 
 
 def confusion_heat_map(matrix, title):
@@ -232,10 +226,10 @@ def confusion_heat_map(matrix, title):
     axis.tick_params(axis="x", rotation=20)
     axis.tick_params(axis="y", rotation=0)
     right, total = int(np.trace(matrix)), int(matrix.sum())
-    return _finish(figure, f"{title}: {right} of {total} on the diagonal, accuracy {right / total:.2%}.")
+    return finish(figure, f"{title}: {right} of {total} on the diagonal, accuracy {right / total:.2%}.")
 
 
-def _may_be_shown(manifest):
+def may_be_shown(manifest):
     """By path: slices of the Cheng set (CC BY) for tumours, and any image of the class without one, which has none of them."""
     row_of = manifest.set_index("path")
     return row_of["cheng_slice"].notna() | (row_of["class"] == "no_tumor")
@@ -255,7 +249,7 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
     truth = evaluation.truth(run.val_paths, manifest)
     predicted = run.val_probabilities.argmax(axis=1)
     confidence = run.val_probabilities.max(axis=1)
-    shown = _may_be_shown(manifest)
+    shown = may_be_shown(manifest)
     figure, axes = plt.subplots(len(pairs), columns, figsize=(1.9 * columns, 2.35 * len(pairs)), squeeze=False)
     for axis in axes.ravel():
         axis.axis("off")
@@ -268,187 +262,14 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
             show_scan(axis, run.val_paths[index], dataset.CLASSES[truth[index]], folder, seed=int(index))
             axis.set_title(f"{pair.truth}\ntaken for {pair.predicted}\n{confidence[index]:.0%} sure", fontsize=8)
     said = ", ".join(f"{p.truth} taken for {p.predicted} ({p.count})" for p in pairs.itertuples())
-    return _finish(figure, f"The most frequent confusions: {said}.")
+    return finish(figure, f"The most frequent confusions: {said}.")
 
 
-def gallery(run, manifest, thumbnails=None, folder=None, classes=dataset.NAMES, answers=(True, False), columns=2):
-    """Scans that a network names right and wrong, a row a class; beside each the most alike image of those that trained it.
-
-    Of the scans that may be shown (see `confused_scans`) those drawn are evenly spaced from the surest answer to the least sure:
-    a rule, not a choice. Frames have the colour of an image's class, bars are the four probabilities. Phantoms without a dataset.
-
-    Args:
-        run: a `training.Run`; the scans are its validation images.
-        thumbnails: `audit.manifest_thumbnails`; None without a dataset: see `audit.nearest_trained`.
-        folder: the dataset's folder, or None.
-        classes: true classes, of `dataset.NAMES`.
-        answers: True for right ones, False for wrong ones, or both.
-        columns: scans of each class and kind of answer, at the most.
-
-    Returns:
-        The figure; None where no scan can be drawn, which the sentence then says.
-    """
-    images = evaluation.answers(run, manifest).join(audit.nearest_trained(run, manifest, thumbnails))
-    images["probabilities"] = list(run.val_probabilities)
-    images = images[images["truth"].isin(classes)]
-    may_be_shown = _may_be_shown(manifest)
-    shown = images[may_be_shown[images.index].to_numpy()].sort_values("confidence", ascending=False, kind="stable")
-    drawn = {}
-    for name in classes:
-        for right in answers:
-            drawn[name, right] = _evenly(shown[(shown["truth"] == name) & (shown["right"] == right)], columns)
-    sentence = _gallery_sentence(run, images, answers, drawn, columns, folder)
-    if not any(map(len, drawn.values())):
-        print(sentence)
-        return None
-    figure, boxes = _gallery_boxes(run, images, classes, answers, columns)
-    for kind, some in drawn.items():
-        if not len(some):
-            _write(boxes[kind][0][0], f"{kind[0]}:\nnone to show")
-        for box, image in zip(boxes[kind], some.itertuples()):
-            _draw_answer(box, image, folder, may_be_shown)
-    return _finish(figure, sentence)
-
-
-def _evenly(images, count):
-    """At most `count` rows, evenly spaced from the first to the last."""
-    return images.iloc[np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)]
-
-
-def _gallery_boxes(run, images, classes, answers, columns):
-    """A figure, and in it, by class and kind of answer, triples of axes: a scan, its neighbour, the probabilities below them."""
-    pair, row = 2 * _SIDE + _GAP + _PAIR_GAP, _WORDS + _SIDE + _BAR + 0.16
-    width, height = len(answers) * (columns * pair + _PAIR_GAP), 0.3 + len(classes) * row + 0.35
-    figure = plt.figure(figsize=(width, height), layout="none")  # each axis has its place: all scans are of one size
-    boxes = {}
-    for part, right in enumerate(answers):
-        start = part * (columns * pair + _PAIR_GAP) + _PAIR_GAP
-        count = f"{(images['right'] == right).sum()} of {len(images)}"
-        title = f"{evaluation.network_name(run.config)}, {'right' if right else 'wrong'}: {count}"
-        figure.text((start + (columns * pair - _PAIR_GAP) / 2) / width, 1 - 0.15 / height, title, ha="center", va="center")
-        for number, name in enumerate(classes):
-            top = 0.3 + number * row + _WORDS
-            lefts = start + pair * np.arange(columns)
-            boxes[name, right] = [_pair_of_axes(figure, left, top) for left in lefts]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, label=name) for name, colour in CLASS_COLOURS.items()]
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=9)
-    return figure, boxes
-
-
-def _pair_of_axes(figure, left, top):
-    """Three empty axes at a place, in inches from the figure's upper left corner."""
-    width, height = figure.get_size_inches()
-    below = top + _SIDE + 0.06
-    places = [(left, top, _SIDE, _SIDE), (left + _SIDE + _GAP, top, _SIDE, _SIDE), (left, below, 2 * _SIDE + _GAP, _BAR)]
-    axes = [figure.add_axes((x / width, 1 - (y + high) / height, wide / width, high / height)) for x, y, wide, high in places]
-    for axis in axes:
-        axis.axis("off")
-    return axes
-
-
-def _draw_answer(axes, image, folder, may_be_shown):
-    """A scan, the most alike image of those that trained, and what the network says."""
-    scan, near, bar = axes
-    _draw_framed(scan, image.Index, image.truth, folder)
-    scan.set_title(f"{image.truth}\ncalled {image.predicted}", fontsize=7.5, pad=3)
-    if image.nearest is None:
-        _write(near, "nearest not known\nwithout the dataset")
-    else:
-        group = "same group" if image.same_group else "other group"
-        near.set_title(f"nearest: {image.nearest_class}\n{image.correlation:.3f}, {group}", fontsize=7.5, pad=3)
-        if may_be_shown[image.nearest]:
-            _draw_framed(near, image.nearest, image.nearest_class, folder)
-        else:
-            _write(near, "may not be shown:\nno slice of\nthe Cheng set")
-    _draw_probabilities(bar, image.probabilities)
-
-
-def _write(axis, words):
-    axis.text(0.5, 0.5, words, ha="center", va="center", fontsize=7.5, transform=axis.transAxes)
-
-
-def _draw_framed(axis, path, name, folder):
-    """A scan in a square frame of its class's colour."""
-    axis.axis("on")
-    show_scan(axis, path, dataset.CLASSES[dataset.NAMES.index(name)], folder, seed=zlib.crc32(path.encode()))
-    axis.set_aspect("equal", adjustable="datalim")
-    axis.set_facecolor("black")
-    axis.spines[:].set(visible=True, color=CLASS_COLOURS[name], linewidth=2.5)
-
-
-def _draw_probabilities(axis, probabilities):
-    """The four probabilities as parts of one bar, with their numbers where there is room."""
-    starts = np.cumsum(probabilities) - probabilities
-    for name, start, share in zip(dataset.NAMES, starts, probabilities):
-        axis.barh(0, share, left=start, color=CLASS_COLOURS[name], edgecolor="white", linewidth=0.5)
-        if share > 0.14:
-            colour = "white" if name == "glioma" else "black"
-            axis.text(start + share / 2, 0, f"{share:.0%}", ha="center", va="center_baseline", fontsize=7.5, color=colour)
-    axis.set(xlim=(0, 1), ylim=(-0.4, 0.4))
-
-
-def _gallery_sentence(run, images, answers, drawn, columns, folder):
-    kinds = [_seen_sentence(images[images["right"] == right], "right" if right else "wrong", len(images)) for right in answers]
-    names = ", ".join(dict.fromkeys(name for name, _ in drawn))
-    count = sum(map(len, drawn.values()))
-    how = "None drawn: there is none that may be shown."
-    if count:
-        how = f"{count} drawn{' as phantoms' if folder is None else ''}, at most {columns} of each class and kind, "
-        how += "evenly spaced from the surest answer to the least sure, of those that may be shown."
-    return " ".join([f"{_run_name(run)}, validation images of {names}.", *kinds, how])
-
-
-def _seen_sentence(images, kind, total):
-    """How often some answers are about images that the network has as good as seen."""
-    said = f"Named {kind}: {len(images)} of {total}"
-    if not len(images):
-        return f"{said}."
-    near = images["correlation"] > audit.NEAR_COPY
-    same = images["nearest_class"] == images["truth"]
-    known = images["nearest"].notna()
-    said = f"{said}; an image of the same group trained for {images['group_trained'].mean():.0%} of these"
-    if known.all():
-        said = f"{said}, a near-copy for {near.mean():.0%}, and the nearest that trained has the true class for {same.mean():.0%}"
-    return f"{said}."
-
-
-def _run_name(run):
+def run_name(run):
+    """A run in words: its network, its protocol and fold, its seed."""
     name = f"{evaluation.network_name(run.config)} on {PROTOCOL_NAMES[run.config.protocol]}"
     fold = f", fold {run.config.fold}" if protocols.FOLD_COUNTS[run.config.protocol] > 1 else ""
     return f"{name}{fold}, seed {run.config.seed}"
-
-
-def gallery_chooser(runs, manifest, thumbnails=None, folder=None):
-    """Drop-downs for network, class, and right or wrong answers, that draw a `gallery`, where a kernel runs; else one sentence.
-
-    Args:
-        runs: list of `training.Run`.
-        thumbnails, folder: as for `gallery`.
-
-    Returns:
-        The widget, displayed already: its drop-downs, and the output that they draw into.
-    """
-    import ipywidgets
-    from IPython.display import display
-
-    named = {_run_name(run): run for run in runs}
-
-    def draw(run, name, right):
-        if name:
-            gallery(named[run], manifest, thumbnails, folder, [name], [right], columns=4)
-
-    choices = {
-        "run": ipywidgets.Dropdown(options=list(named), description="network", layout=ipywidgets.Layout(width="max-content")),
-        "name": ipywidgets.Dropdown(options=[("choose a class", None), *zip(dataset.NAMES, dataset.NAMES)], description="class"),
-        "right": ipywidgets.Dropdown(options=[("right", True), ("wrong", False)], description="answers"),
-    }
-    drawn = ipywidgets.interactive_output(draw, choices)
-    row = ipywidgets.HBox(list(choices.values()), layout=ipywidgets.Layout(flex_flow="row wrap"))
-    chooser = ipywidgets.VBox([row, drawn])
-    view = {"version_major": 2, "version_minor": 0, "model_id": chooser.model_id}
-    # where no kernel runs, the plain text is what is shown, and not the widget's own, a list of its parts
-    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": _NO_KERNEL}, raw=True)
-    return chooser
 
 
 def accuracy_by_nearest(runs, manifest, thumbnails):
@@ -469,17 +290,17 @@ def accuracy_by_nearest(runs, manifest, thumbnails):
         colour, shift = str(0.6 * number / max(len(runs) - 1, 1)), 0.16 * (number - (len(runs) - 1) / 2)
         for place, name in enumerate(accuracy.index):
             if groups[bins == name].nunique() > 1:
-                low, high = evaluation.group_interval(right[bins == name], groups[bins == name])
+                low, high = statistics.group_interval(right[bins == name], groups[bins == name])
                 axis.vlines(place + shift, 100 * low, 100 * high, color=colour, linewidth=2)
-        axis.plot(np.arange(len(accuracy)) + shift, 100 * accuracy, "osD^v"[number % 5], color=colour, label=_run_name(run))
+        axis.plot(np.arange(len(accuracy)) + shift, 100 * accuracy, "osD^v"[number % 5], color=colour, label=run_name(run))
     counts = bins.value_counts(sort=False)
     axis.set(xticks=range(len(counts)), xticklabels=[f"{name}\n{count} images" for name, count in counts.items()])
     axis.set(xlabel="correlation with the most alike image that trained", ylabel="accuracy (%)", ylim=(None, 101))
     axis.grid(alpha=0.3, axis="y")
     axis.legend(loc="lower right")
     spans = pd.DataFrame(found).T  # a row a run
-    said = "; ".join(f"{name} {evaluation.span(spans[name])} ({count} images)" for name, count in counts.items())
-    return _finish(figure, f"Accuracy of {len(runs)} networks by the correlation with the most alike image that trained: {said}.")
+    said = "; ".join(f"{name} {wording.span(spans[name])} ({count} images)" for name, count in counts.items())
+    return finish(figure, f"Accuracy of {len(runs)} networks by the correlation with the most alike image that trained: {said}.")
 
 
 def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4, of_each=None):
@@ -497,7 +318,7 @@ def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4, of_e
         ValueError: where there is no pair to show.
     """
     if manifest is not None:
-        shown = _may_be_shown(manifest)
+        shown = may_be_shown(manifest)
         pairs = pairs[shown[pairs["first"]].to_numpy() & shown[pairs["second"]].to_numpy()]
     if not len(pairs):
         raise ValueError("there are no near-copies to show")
@@ -519,7 +340,7 @@ def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4, of_e
         f"{len(drawn)} of {len(pairs):,} pairs of near-copies: {classes} across classes, {splits} across splits, "
         f"correlation {drawn['correlation'].min():.4f} to {drawn['correlation'].max():.4f}."
     )
-    return _finish(figure, sentence)
+    return finish(figure, sentence)
 
 
 def _network_names(table, protocol=None):
@@ -555,7 +376,7 @@ def errors_by_part(scores):
         f"Of the errors on Testing {share.min():.0%} to {share.max():.0%} fall on the {images['foreign gliomas']} "
         f"foreign gliomas, {near.max():.0%} at the most on the {images['near-copies']} near-copies."
     )
-    return _finish(figure, sentence)
+    return finish(figure, sentence)
 
 
 def accuracy_by_part(scores):
@@ -573,8 +394,8 @@ def accuracy_by_part(scores):
     axis.invert_yaxis()
     axis.grid(alpha=0.3, axis="x")
     _split_legend(axis, 1)
-    said = "; ".join(f"{part} {evaluation.span(scores.loc[scores['part'] == part, 'accuracy'])}" for part in parts)
-    return _finish(figure, f"Accuracy on the parts of Testing, over all runs on splits A and B: {said}.")
+    said = "; ".join(f"{part} {wording.span(scores.loc[scores['part'] == part, 'accuracy'])}" for part in parts)
+    return finish(figure, f"Accuracy on the parts of Testing, over all runs on splits A and B: {said}.")
 
 
 def _split_legend(axis, height, **settings):
@@ -600,7 +421,7 @@ def two_kinds_of_glioma(manifest, folder=None, columns=5):
         row[0].set_ylabel(f"{kind} ({len(images)})")
     what = "drawn phantoms, not scans" if folder is None else f"{columns} of each kind, spread evenly over the folder"
     known = ", ".join(f"{len(images)} {kind}" for kind, images in kinds.items())
-    return _finish(figure, f"Gliomas of Testing, {what}: {known}, of {len(testing)}.")
+    return finish(figure, f"Gliomas of Testing, {what}: {known}, of {len(testing)}.")
 
 
 def foreign_gliomas_added(scores):
@@ -630,7 +451,7 @@ def foreign_gliomas_added(scores):
         f"{effect['points']:+.1f} points (95 % interval {effect['low']:.1f} to {effect['high']:.1f}, over groups); "
         f"it rises in {rise} of {effect['pairs']} pairs of runs."
     )
-    return _finish(figure, sentence)
+    return finish(figure, sentence)
 
 
 def neighbours_beside_network(neighbours, runs, manifest):
@@ -653,8 +474,8 @@ def neighbours_beside_network(neighbours, runs, manifest):
     axis.invert_yaxis()
     said = "; ".join(f"{name} {value:.1%}" for name, value in neighbours["accuracy"].items())
     splits = summary.groupby("protocol")["val_accuracy"]
-    networks = ", ".join(f"{PROTOCOL_NAMES[name]} {evaluation.span(found)}" for name, found in splits)
-    return _finish(figure, f"The class of the most alike training image: {said}. The trained networks: {networks}.")
+    networks = ", ".join(f"{PROTOCOL_NAMES[name]} {wording.span(found)}" for name, found in splits)
+    return finish(figure, f"The class of the most alike training image: {said}. The trained networks: {networks}.")
 
 
 def draws_beside_testing(ranges, pairs):
@@ -662,7 +483,7 @@ def draws_beside_testing(ranges, pairs):
 
     Args:
         ranges: `evaluation.draw_ranges` of split B runs.
-        pairs: `evaluation.testing_pairs`.
+        pairs: `claims.testing_pairs`.
     """
     rows = [(name, size) for name in _network_names(ranges) for size in ranges["size"].unique()]
     figure, axis = plt.subplots(figsize=(8, 0.45 * len(rows) + 1.5))
@@ -684,9 +505,7 @@ def draws_beside_testing(ranges, pairs):
     axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
     lowest = ranges.groupby("size")[["low", "high"]].agg({"low": "min", "high": "max"})
     said = "; ".join(f"of {size} images {100 * row['low']:.1f} to {100 * row['high']:.1f} %" for size, row in lowest.iterrows())
-    return _finish(
-        figure, f"Random draws of split B's validation images: {said}. On Testing: {evaluation.span(pairs['testing'])}."
-    )
+    return finish(figure, f"Random draws of split B's validation images: {said}. On Testing: {wording.span(pairs['testing'])}.")
 
 
 def benchmark_scores(scores):
@@ -709,10 +528,10 @@ def benchmark_scores(scores):
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     grouped = scores[scores["protocol"] == "grouped"]
     said = [f"{row.network} {_span(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
-    spans = [f"{SHORT_NAMES[name]} {evaluation.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
+    spans = [f"{SHORT_NAMES[name]} {wording.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
     sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval: {'; '.join(said)}. "
-    unseen = evaluation.span(scores["unseen_testing"].dropna())
-    return _finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
+    unseen = wording.span(scores["unseen_testing"].dropna())
+    return finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
 
 
 def quality(images, manifest):
@@ -750,7 +569,7 @@ def quality(images, manifest):
     sides = measures["shorter side (pixels)"][images["split"] == "Testing"]
     small = (sides < dataset.IMAGE_SIZE[0]).sum()
     sentence = f"Median shorter side in pixels and contrast in grey levels: {said}. "
-    return _finish(figure, f"{sentence}{small} of {len(sides)} Testing images have a side below {dataset.IMAGE_SIZE[0]} pixels.")
+    return finish(figure, f"{sentence}{small} of {len(sides)} Testing images have a side below {dataset.IMAGE_SIZE[0]} pixels.")
 
 
 def _in_order(table):
@@ -799,7 +618,7 @@ def honest_accuracies(scores):
         _draw_row(axis, number, 100 * points, *spread, PROTOCOL_COLOURS[protocol])
         said.append(f"{_row_label(protocol, name)} {_span(*spread)} over {row['over']}")
     _label_rows(axis, [_row_label(*row) for row in rows], "accuracy, cross-fitted (%)")
-    return _finish(figure, f"Cross-fitted accuracy in percent, with its 95 % interval: {'; '.join(said)}.")
+    return finish(figure, f"Cross-fitted accuracy in percent, with its 95 % interval: {'; '.join(said)}.")
 
 
 def width_differences(scores):
@@ -823,7 +642,7 @@ def width_differences(scores):
     _label_rows(axis, [_row_label(*row) for row in rows], label)
     across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()
     sentence = f"Difference to the base network in points, with its 95 % interval: {'; '.join(said)}. "
-    return _finish(figure, f"{sentence}{across} of {len(found)} intervals hold 0.")
+    return finish(figure, f"{sentence}{across} of {len(found)} intervals hold 0.")
 
 
 def mcnemar_pairs(pairs):
@@ -846,7 +665,7 @@ def mcnemar_pairs(pairs):
     _label_rows(axis, labels, "p of McNemar's test (dotted: 0.05)")
     counts = pairs.assign(below=pairs["p"] < 0.05).groupby("differ")["below"].agg(["sum", "size"])
     said = [f"{counts.loc[kind, 'sum']} of {counts.loc[kind, 'size']} ({kinds[kind]})" for kind in kinds if kind in counts.index]
-    return _finish(figure, f"Pairs of runs that differ with p below 0.05: {', '.join(said)}.")
+    return finish(figure, f"Pairs of runs that differ with p below 0.05: {', '.join(said)}.")
 
 
 def stopping_epochs(summary):
@@ -857,7 +676,7 @@ def stopping_epochs(summary):
     """
     shown, rows = _in_order(summary)
     figure, axis = plt.subplots(figsize=(8, 0.4 * len(rows) + 0.9))
-    low, high = evaluation.REPORT_ENDS
+    low, high = claims.REPORT_ENDS
     axis.axvspan(low - 0.5, high + 0.5, color="#DDDDDD", zorder=0)
     for number, (protocol, name) in enumerate(rows):
         ends = summary[(summary["protocol"] == protocol) & (summary["widths"] == name)]["epochs_run"]
@@ -871,7 +690,7 @@ def stopping_epochs(summary):
     )
     within = summary["epochs_run"].between(low, high)
     sentence = f"Runs ended after so many epochs: {said}. {within.sum()} of {len(within)} ended after {low} to {high}, "
-    return _finish(figure, f"{sentence}{(summary['epochs_run'] > high).sum()} later.")
+    return finish(figure, f"{sentence}{(summary['epochs_run'] > high).sum()} later.")
 
 
 def flattery(scores):
@@ -886,13 +705,13 @@ def flattery(scores):
     said = []
     for number, protocol in enumerate(shown):
         points = runs[runs["protocol"] == protocol]["flattery"]
-        mean, half = evaluation.interval(points)
+        mean, half = statistics.interval(points)
         _draw_row(axis, number, points, mean, mean - half, mean + half, PROTOCOL_COLOURS[protocol])
-        said.append(f"{SHORT_NAMES[protocol]} {evaluation.say(points, ' points', 2)} ({len(points)} runs)")
+        said.append(f"{SHORT_NAMES[protocol]} {wording.say(points, ' points', 2)} ({len(points)} runs)")
     axis.axvline(0, color="black", linewidth=1)
     label = "accuracy at the best epoch minus cross-fitted accuracy (points)"
     _label_rows(axis, [f"{SHORT_NAMES[name]} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
-    return _finish(figure, f"Choosing the epoch on the scored images flatters by: {'; '.join(said)}.")
+    return finish(figure, f"Choosing the epoch on the scored images flatters by: {'; '.join(said)}.")
 
 
 def class_recalls(scores):
@@ -914,7 +733,7 @@ def class_recalls(scores):
         said.append(f"{name}, {SHORT_NAMES[protocol]} {_span(*spread)}")
     labels = [f"{name} · {SHORT_NAMES[protocol]} ({found.loc[(name, protocol), 'images']})" for name, protocol in keys]
     _label_rows(axis, labels, "recall (%)")
-    return _finish(figure, f"Recall in percent, with its 95 % interval over groups: {'; '.join(said)}.")
+    return finish(figure, f"Recall in percent, with its 95 % interval over groups: {'; '.join(said)}.")
 
 
 def reliability(panels):
@@ -926,7 +745,7 @@ def reliability(panels):
     figure, axes = plt.subplots(1, len(panels), figsize=(2.1 * len(panels), 3), sharey=True, squeeze=False)
     said = []
     for axis, (title, scores) in zip(axes[0], panels.items()):
-        curve = evaluation.reliability(scores["confidence"], scores["right_at_best"])
+        curve = statistics.reliability(scores["confidence"], scores["right_at_best"])
         colour = PROTOCOL_COLOURS[scores["protocol"].iloc[0]]
         axis.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":")
         axis.plot(100 * curve["confidence"], 100 * curve["accuracy"], color=colour, linewidth=1.2)
@@ -934,10 +753,10 @@ def reliability(panels):
         sizes = 10 + 250 * share
         axis.scatter(100 * curve["confidence"], 100 * curve["accuracy"], s=sizes, color=colour, edgecolors="black", zorder=3)
         errors = evaluation.calibration_errors(scores)
-        axis.set(title=f"{title}\nECE {evaluation.say(errors['ece'])}", xlabel="confidence (%)")
+        axis.set(title=f"{title}\nECE {wording.say(errors['ece'])}", xlabel="confidence (%)")
         axis.set(xlim=(20, 106), ylim=(-4, 106), xticks=[25, 50, 75, 100])
         axis.grid(alpha=0.3)
         means = errors[["confidence", "accuracy"]].mean()
-        said.append(f"{title} {means['confidence']:.0f} and {means['accuracy']:.0f}, ECE {evaluation.say(errors['ece'])}")
+        said.append(f"{title} {means['confidence']:.0f} and {means['accuracy']:.0f}, ECE {wording.say(errors['ece'])}")
     axes[0][0].set_ylabel("accuracy (%)")
-    return _finish(figure, f"Mean confidence and accuracy in percent, calibration error (ECE) in points: {'; '.join(said)}.")
+    return finish(figure, f"Mean confidence and accuracy in percent, calibration error (ECE) in points: {'; '.join(said)}.")

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from tumor_mri import dataset, evaluation, study
+from tumor_mri import claims, dataset, study
 
 TEMPLATES = Path(__file__).parent / "templates"
 # the figures of the landing page, the first of a notebook: a tag of its cell, or what the cell calls
@@ -118,7 +118,7 @@ def _about(readme):
 
 def _verdicts():
     """The verdicts on the report's claims, from the committed records: a site never trains."""
-    return evaluation.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
+    return claims.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
 
 
 def _style():

@@ -1,0 +1,56 @@
+"""The verdicts on the report's claims, its own table among them, and what the README holds of them."""
+
+import numpy as np
+import pytest
+
+from tumor_mri import claims, dataset, evaluation, study, tables
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return study.recorded("sweep-widths")
+
+
+def test_the_reports_table_is_its_matrix_with_precision_and_recall_exchanged():
+    matrix = claims.load_report_matrix()
+    assert matrix.sum(axis=1).tolist() == [158, 162, 83, 171]
+    assert matrix.trace() == 530
+    table, printed = evaluation.classification_table(matrix), claims.load_report_table()
+    names = list(dataset.NAMES)
+    assert np.allclose(table.loc[names, "recall"], printed.loc[names, "precision"], atol=5e-5)
+    assert np.allclose(table.loc[names, "precision"], printed.loc[names, "recall"], atol=5e-5)
+
+
+def test_verdicts():
+    assert claims._verdict([True, True]) == "holds"
+    assert claims._verdict([True, False]) == "holds by luck of the seed"
+    assert claims._verdict([False, False]) == "refuted"
+    assert claims._verdict([True]) == "cannot be decided"
+
+
+def test_every_claim_has_its_verdict(runs, manifest):
+    table = claims.claims_table(claims.verdicts(runs, manifest))
+    assert table["id"].tolist() == claims.load_claims().index.tolist() == [f"C{number}" for number in range(1, 10)]
+    assert (table["report"] == claims.load_claims()["report_figure"].to_numpy()).all()
+    assert table["here"].str.len().min() > 0
+
+
+def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
+    verdict = claims.claim_on_table([], manifest)
+    assert verdict.verdict == "refuted as printed"
+    assert "exchanged" in verdict.here
+    matrix, printed = claims.load_report_matrix(), claims.load_report_table()
+    names = list(dataset.NAMES)
+    right = printed.copy()
+    right.loc[names] = evaluation.classification_table(matrix).loc[names].to_numpy()
+    monkeypatch.setattr(claims, "load_report_table", lambda: right)
+    assert claims.claim_on_table([], manifest).verdict == "holds"
+    right.loc["glioma", "recall"] += 0.001
+    wrong = claims.claim_on_table([], manifest)
+    assert (wrong.verdict, "exchanged" in wrong.here) == ("refuted as printed", False)
+
+
+def test_the_readme_holds_the_claims(runs, manifest):
+    text = (dataset.ROOT / "README.md").read_text(encoding="utf-8")
+    table = tables.as_markdown(claims.claims_table(claims.verdicts(runs, manifest)))
+    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in text, "run `python -m tumor_mri claims --write`"

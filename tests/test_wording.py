@@ -1,0 +1,24 @@
+"""Numbers and verdicts in Spanish."""
+
+from tumor_mri import claims, wording
+
+
+def test_numbers_and_verdicts_in_spanish():
+    said = f"{wording.say([20, 21, 22.5], ' points')}, {wording.span([0.746, 0.777])}, {wording.say([2.5])}"
+    expected = "<span lang=es>21,2 ± 3,1 puntos, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
+    assert wording.in_spanish(said) == expected
+    verdicts = [claims._verdict(held) for held in ([True, True], [True, False], [False, False], [True])]
+    verdicts.append("refuted as printed")  # C8
+    spanish = [
+        "se cumple",
+        "se cumple por azar de la semilla",
+        "refutada",
+        "no puede decidirse",
+        "refutada tal como está impresa",
+    ]
+    assert [wording.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{text}</span>" for text in spanish]
+
+
+def test_what_is_spanish_already_stays():
+    text = "Las redes ven 25/50/100/100 filtros y 2870 imágenes; en 1337, ni una. Véase la figura F9."
+    assert wording.in_spanish(text) == f"<span lang=es>{text}</span>"
