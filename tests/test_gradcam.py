@@ -44,7 +44,7 @@ def test_batches_do_not_matter(bright_or_dark, scan):
 
 def test_both_networks_can_be_looked_into():
     generator = np.random.default_rng(0)
-    for model, side in ((network.build_cnn((4, 4, 4, 4)), 150), (network.build_residual(), 128)):
+    for model, side in ((network.build_cnn((4, 4, 4, 4)), 150), (network.build_residual(), 96)):
         scans = generator.integers(0, 256, (2, side, side), dtype=np.uint8)
         heat = gradcam.heat_maps(model, scans, [0, 3])
         assert heat.shape == scans.shape and np.isfinite(heat).all() and 0 <= heat.min() <= heat.max() <= 1

@@ -18,7 +18,7 @@ def some(manifest):
 def folder(some, tmp_path_factory):
     """What `publish` writes, of a network with random weights and random scans."""
     place = tmp_path_factory.mktemp("published")
-    scans = np.random.default_rng(0).integers(0, 256, (len(some), 128, 128), dtype=np.uint8)
+    scans = np.random.default_rng(0).integers(0, 256, (len(some), 96, 96), dtype=np.uint8)
     model = network.build_residual()
     model.save(place / "trained.keras")
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +119,7 @@ def test_nothing_to_predict_is_one_sentence(tmp_path):
 
 def test_a_training_scan_is_nearest_to_itself(published, some):
     """Features of a scan that is among them: the network of `load` and the one that wrote them are the same."""
-    scans = np.random.default_rng(0).integers(0, 256, (len(some), 128, 128), dtype=np.uint8)
+    scans = np.random.default_rng(0).integers(0, 256, (len(some), 96, 96), dtype=np.uint8)
     answers = list(prediction._answers(scans[:5], published))
     assert [answer["nearest"] for answer in answers] == list(some["path"][:5])
     assert all(answer["similarity"] == pytest.approx(1, abs=1e-3) for answer in answers)

@@ -157,7 +157,7 @@ def baselines(images, prepared, manifest) -> pd.DataFrame:
 
     Args:
         images: uint8, (rows of the manifest, 150, 150).
-        prepared: the same scans without what tells their source, uint8, (rows, 128, 128): `preprocessing.load`.
+        prepared: the same scans without what tells their source, uint8, (rows, 96, 96): `preprocessing.load`.
         manifest: table of the images.
     """
     methods = {"1-nearest neighbour": _nearest_class, "logistic regression": _linear_class}

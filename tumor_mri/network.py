@@ -48,18 +48,18 @@ def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4):
     )
 
 
-def build_residual(input_shape=(128, 128, 1), class_count=4, residual=True, pooling=True):
-    """The network that generalises better: a strided stem and four residual stages, each at half the resolution of the last.
+def build_residual(input_shape=(96, 96, 1), class_count=4, residual=True, pooling=True):
+    """The network that generalises better: a strided stem and four residual stages, the first three each at half the resolution.
 
     After He et al., Deep Residual Learning (2016, https://arxiv.org/abs/1512.03385), with shortcuts that average before they
     halve, after He et al., Bag of Tricks (2019, https://arxiv.org/abs/1812.01187), and the last normalisation of a stage
     starting at zero, so that each begins as its shortcut.
 
     Args:
-        input_shape: height, width (both divisible by 32), channels. Pixels are expected in 0 to 255.
+        input_shape: height, width (both divisible by 16), channels. Pixels are expected in 0 to 255.
         class_count: number of classes, at least 2.
         residual: with shortcuts; without them the same convolutions follow one another.
-        pooling: average over places before the last layer; else it sees every place by itself, as the report's does.
+        pooling: mean and maximum over places before the last layer; else it sees every place by itself, as the report's does.
 
     Returns:
         An uncompiled ``keras.Model``: ``(batch, *input_shape)`` to ``(batch, class_count)`` probabilities.
@@ -70,22 +70,24 @@ def build_residual(input_shape=(128, 128, 1), class_count=4, residual=True, pool
     scans = keras.Input(input_shape)
     found = layers.Rescaling(scale=1.0 / 64, offset=-1.5)(scans)
     found = layers.ReLU()(_convolution(found, STEM, 5, strides=2))
-    for filters in STAGES:
-        found = _stage(found, filters, residual)
-    found = layers.GlobalAveragePooling2D()(found) if pooling else layers.Flatten()(found)
+    for number, filters in enumerate(STAGES, start=1):
+        found = _stage(found, filters, residual, strides=1 if number == len(STAGES) else 2)
+    pools = [layers.GlobalAveragePooling2D(), layers.GlobalMaxPooling2D()]  # a tumour fills a few places
+    found = layers.Concatenate(name="features")([pool(found) for pool in pools]) if pooling else layers.Flatten()(found)
     found = layers.Dropout(0.4)(found)
     return keras.Model(scans, layers.Dense(class_count, activation="softmax", dtype="float32")(found), name="residual")
 
 
-def _stage(entering, filters, residual):
-    """Two convolutions, the first at half the resolution, beside a shortcut."""
+def _stage(entering, filters, residual, strides):
+    """Two convolutions, the first strided, beside a shortcut."""
     from tumor_mri.quiet import keras
 
     layers = keras.layers
-    found = layers.ReLU()(_convolution(entering, filters, 3, strides=2))
+    found = layers.ReLU()(_convolution(entering, filters, 3, strides=strides))
     found = _convolution(found, filters, 3, gamma_initializer="zeros" if residual else "ones")
     if residual:
-        found = layers.Add()([found, _convolution(layers.AveragePooling2D(2)(entering), filters, 1)])
+        shortcut = layers.AveragePooling2D(strides)(entering) if strides > 1 else entering
+        found = layers.Add()([found, _convolution(shortcut, filters, 1)])
     return layers.ReLU()(found)
 
 

@@ -32,10 +32,10 @@ class Published:
     """The published network.
 
     Attributes:
-        model: Keras model, (batch, 128, 128, 1) prepared scans to their features (batch, filters) and probabilities (batch, 4).
+        model: Keras model, (batch, 96, 96, 1) prepared scans to their features (batch, features) and probabilities (batch, 4).
         temperature: by which log probabilities are divided, so that a confidence is the share of right answers.
         abstain_below: confidence, 0 to 1, below which it would rather abstain.
-        features: float32, (2870, filters), of unit length, of all Training scans.
+        features: float32, (2870, features), of unit length, of all Training scans.
         paths: of these scans.
     """
 
@@ -77,8 +77,7 @@ def _with_features(model):
     """The same network, its features, which the last layer sees, as an output of their own."""
     from tumor_mri.quiet import keras
 
-    pooled = next(layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D))
-    return keras.Model(model.inputs[0], [pooled.output, model.outputs[0]])
+    return keras.Model(model.inputs[0], [model.get_layer("features").output, model.outputs[0]])
 
 
 def _unit_length(features):

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from tumor_mri import dataset
 
-SIDE = 128  # pixels of a prepared scan
+SIDE = 96  # pixels of a prepared scan
 SMALLEST = 32  # pixels a side of a scan that can show a head
 SMALL = 96  # pixels of the copy in which the head is looked for
 FRAME = 2  # pixels of that copy at each border that may be a drawn frame
@@ -80,7 +80,7 @@ def equalise(scan, share=EQUALISED) -> np.ndarray:
 
 
 def prepare(scan, crop=True, equalised=True) -> np.ndarray:
-    """A scan as the residual network takes it, uint8, (128, 128).
+    """A scan as the residual network takes it, uint8, (96, 96).
 
     Args:
         scan: grey, uint8, (height, width).
@@ -97,7 +97,7 @@ def _resize(image, side):
 
 
 def load(manifest=None, folder=None, crop=True, equalised=True, progress=True) -> np.ndarray:
-    """All scans, prepared, in the manifest's order, uint8, (rows, 128, 128); made once from the files, then read from a cache.
+    """All scans, prepared, in the manifest's order, uint8, (rows, 96, 96); made once from the files, then read from a cache.
 
     Args:
         manifest: None for the project's.
@@ -173,36 +173,36 @@ def vary(scan, generator, families) -> np.ndarray:
 
 
 def _geometry(scan, generator):
-    """Mirrored left to right, turned by up to 20 degrees, scaled by up to a fifth, shifted by up to 8 % of the side."""
+    """Mirrored left to right, turned by up to 12 degrees, scaled by up to 15 %, shifted by up to 5 % of the side."""
     if generator.random() < 0.5:
         scan = scan[:, ::-1]
-    angle = np.deg2rad(generator.uniform(-20, 20))
-    down, across = np.exp(generator.uniform(-0.18, 0.18) + generator.uniform(-0.05, 0.05, 2))
+    angle = np.deg2rad(generator.uniform(-12, 12))
+    down, across = np.exp(generator.uniform(-0.12, 0.12) + generator.uniform(-0.03, 0.03, 2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / [[down], [across]]
     middle = (np.array(scan.shape) - 1) / 2
-    shift = generator.uniform(-0.08, 0.08, 2) * scan.shape
+    shift = generator.uniform(-0.05, 0.05, 2) * scan.shape
     return ndimage.affine_transform(scan, turn, offset=middle - turn @ (middle + shift), order=1)
 
 
 def _intensity(scan, generator):
     """Grey levels through a random rising curve, under a smooth field of brightness as a receiver coil leaves it."""
     points = 5
-    heights = np.append(0, np.cumsum(generator.dirichlet(np.full(points - 1, 2.0))))
+    heights = np.append(0, np.cumsum(generator.dirichlet(np.full(points - 1, 8.0))))
     scan = np.interp(scan, np.linspace(0, 1, points), heights).astype(np.float32)
-    field = generator.uniform(-0.35, 0.35, (4, 4)).astype(np.float32)
+    field = generator.uniform(-0.25, 0.25, (4, 4)).astype(np.float32)
     smooth = ndimage.zoom(field, scan.shape[0] / 4, order=1, grid_mode=True, mode="nearest")
-    return scan * np.exp(smooth) * np.float32(generator.uniform(0.7, 1.3))
+    return scan * np.exp(smooth) * np.float32(generator.uniform(0.8, 1.2))
 
 
 def _degradation(scan, generator):
-    """Blur, noise or neither; in one of four a rectangle blacked out, so that no single place is relied upon."""
+    """Blur, noise or neither; in one of seven a rectangle blacked out, so that no single place is relied upon."""
     kind = generator.random()
-    if kind < 0.25:
-        scan = ndimage.gaussian_filter(scan, generator.uniform(0.4, 1.3))
-    elif kind < 0.5:
+    if kind < 0.2:
+        scan = ndimage.gaussian_filter(scan, generator.uniform(0.4, 1.0))
+    elif kind < 0.4:
         noise = generator.standard_normal(scan.shape, dtype=np.float32)
-        scan = scan + noise * np.float32(generator.uniform(0.01, 0.08))
-    if generator.random() < 0.25:
+        scan = scan + noise * np.float32(generator.uniform(0.01, 0.05))
+    if generator.random() < 0.15:
         side = scan.shape[0]
         height, width = generator.integers(side // 8, side // 3, 2)
         top, left = generator.integers(0, (side - height, side - width))

@@ -12,14 +12,14 @@ from tumor_mri import dataset, network, preprocessing
 RECIPES = ("report", "prepared")
 NETWORKS = ("cnn", "residual")
 INGREDIENTS = ("crop", "equalisation", *preprocessing.FAMILIES, "schedule", "residual", "pooling")  # what `without` can name
-RESIDUAL = {"network": "residual", "widths": (), "recipe": "prepared", "epochs": 40, "patience": None, "learning_rate": 2e-3}
+RESIDUAL = {"network": "residual", "widths": (), "recipe": "prepared", "epochs": 60, "patience": None, "learning_rate": 2e-3}
 WARM_UP = 3  # epochs
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.1
 
 
 def load_images(config, manifest):
-    """The images that a run is shown, uint8: (rows, 150, 150), or prepared ones, (rows, 128, 128).
+    """The images that a run is shown, uint8: (rows, 150, 150), or prepared ones, (rows, 96, 96).
 
     Args:
         config: a `training.RunConfig`.

@@ -18,7 +18,7 @@ from tumor_mri import dataset, machine, network, protocols, records, training
 
 RECORDED = dataset.DATA / "results"  # committed: what the notebooks' figures come from
 LOCAL = dataset.ROOT / "build" / "runs"  # trained here, ignored by git
-SEEDS = (1, 2, 3)  # of the networks that carry the story
+SEEDS = (1, 2, 3, 4, 5)  # of the networks that carry the story
 FEWER_SEEDS = (1,)  # of those beside it
 MEMORY_OF_A_RUN = 2.5e9  # bytes, measured and rounded up
 PATIENCE = 30  # seconds to wait for a scheduler's workers
@@ -43,8 +43,9 @@ _B_SOME_MORE = _configs("training_only", network.SOME_MORE_WIDTHS, FEWER_SEEDS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
 _GROUPED = [
     config
+    for widths in (network.BASE_WIDTHS, network.CHOSEN_WIDTHS)
     for fold in range(protocols.GROUPED_FOLDS)
-    for config in _configs("grouped", network.BASE_WIDTHS, FEWER_SEEDS, fold=fold)
+    for config in _configs("grouped", widths, FEWER_SEEDS, fold=fold)
 ]
 _FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", network.BASE_WIDTHS, FEWER_SEEDS, fold=fold)]
 
