@@ -173,9 +173,15 @@ def test_recalls_and_their_differences(scores):
     assert (lost.loc[["meningioma", "pituitary"], ["difference", "low", "high"]] == 0).all(axis=None)
 
 
+def _as_float32(run):
+    return replace(
+        run, config=replace(run.config, precision="float32"), environment=run.environment | {"computes_in": ["float32"]}
+    )
+
+
 def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     base = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == (32, 64, 128, 128)]
-    exact = [replace(run, config=replace(run.config, precision="float32")) for run in base]
+    exact = [_as_float32(run) for run in base]
     pairs = evaluation.precision_pairs([*base, *exact], manifest)
     assert set(pairs.columns) == {"mixed_bfloat16", "float32"}
     assert pairs.index.tolist() == [run.config.seed for run in base]
