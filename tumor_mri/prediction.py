@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import optimize, special
 from tqdm.auto import tqdm
 
-from tumor_mri import dataset, network, preprocessing, protocols, recipe, records, study, training
+from tumor_mri import dataset, evaluation, network, preprocessing, protocols, recipe, records, study, training
 
 FOLDER = dataset.DATA / "weights"  # committed
 MODEL, FEATURES, ABOUT, SUMS = "residual.keras", "features.npz", "about.json", "SHA256SUMS"
@@ -244,8 +244,7 @@ def _grouped_runs():
 
 def calibrate(runs, manifest) -> tuple:
     """Temperature and threshold, from what runs of one network predicted for images that they did not train on."""
-    labels = pd.Series(dataset.class_indices(manifest), index=manifest["path"])
-    truth = np.concatenate([labels.loc[run.val_paths] for run in runs])
+    truth = np.concatenate([evaluation.truth(run.val_paths, manifest) for run in runs])
     probabilities = np.concatenate([run.val_probabilities for run in runs])
     temperature = fit_temperature(probabilities, truth)
     calibrated = soften(probabilities, temperature)

@@ -10,7 +10,6 @@ epochs fixed beforehand, so that no image chooses.
 from tumor_mri import dataset, network, preprocessing
 
 RECIPES = ("report", "prepared")
-NETWORKS = ("cnn", "residual")
 INGREDIENTS = ("crop", "equalisation", *preprocessing.FAMILIES, "schedule", "residual", "pooling")  # what `without` can name
 RESIDUAL = {"network": "residual", "widths": (), "recipe": "prepared", "epochs": 60, "patience": None, "learning_rate": 2e-3}
 WARM_UP = 3  # epochs
@@ -42,7 +41,7 @@ def build(config, size):
     """The network of a run, uncompiled.
 
     Args:
-        config: a `training.RunConfig` of one of `NETWORKS`.
+        config: a `training.RunConfig` of the report's network or the residual one.
         size: height and width of its images in pixels.
     """
     if config.network == "residual":

@@ -63,7 +63,7 @@ class RunConfig:
             raise ValueError(f"a seed is 0 or more, got {self.seed}")
         if self.precision not in ("mixed_bfloat16", "float32"):
             raise ValueError(f"precision is 'mixed_bfloat16' or 'float32', got {self.precision!r}")
-        if min(self.epochs, self.patience or self.patience is None, self.batch_size) < 1:
+        if min(self.epochs, self.batch_size, 1 if self.patience is None else self.patience) < 1:
             raise ValueError("epochs, patience and batch_size are at least 1")
         if self.recipe not in recipe.RECIPES:
             raise ValueError(f"unknown recipe {self.recipe!r}: choose one of {', '.join(recipe.RECIPES)}")
