@@ -1,5 +1,6 @@
 """The benchmark: cross-fitting, unseen Testing, baselines, and a network of one's own."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -67,11 +68,74 @@ def test_the_page_holds_the_table(manifest):
 def test_what_is_no_part_of_the_benchmark_stays_out_of_its_table(recorded, manifest, monkeypatch):
     run = next(run for run in recorded if run.config.protocol == "training_only")
     others = [{"protocol": "foreign_added"}, {"precision": "float32"}, {"train_images": 64}]
+    others += [{"recipe": "prepared", "without": "crop"}]
     runs = [replace(run, config=replace(run.config, **other)) for other in others]
     monkeypatch.setattr(records, "load_all", lambda folder: [run, *runs])
     assert benchmark.recorded() == [run]
     baselines = pd.read_csv(benchmark.BASELINES)["network"].tolist()
     assert benchmark.table(manifest)["network"].tolist() == [*baselines, evaluation.network_name(run.config)]
+
+
+def as_if(run, manifest, protocol, seed, fold, odds, mirrored):
+    """A recorded run of the residual network, as if it were one of another protocol, seed and fold that gave these odds."""
+    split, paths = protocols.split(manifest, protocol, fold), manifest["path"].to_numpy()
+    classes = odds.argmax(axis=1).astype(np.uint8)
+    return replace(
+        run,
+        config=replace(run.config, protocol=protocol, seed=seed, fold=fold),
+        history={"val_accuracy": [float((classes == dataset.class_indices(manifest)[split.validation]).mean())]},
+        train_paths=list(paths[split.train]),
+        val_paths=list(paths[split.validation]),
+        val_classes=classes[None],
+        val_probabilities=odds,
+        val_flipped=mirrored,
+        train_classes=np.zeros(len(split.train), dtype=np.uint8),
+    )
+
+
+@pytest.fixture(scope="module")
+def residual():
+    return records.load(next(iter(sorted(study.RECORDED.glob("grouped-*residual*.npz")))))
+
+
+@pytest.fixture(scope="module")
+def guessing(residual, manifest):
+    """Two seeds on all grouped folds, which guess."""
+    noise = np.random.default_rng(0)
+    found = []
+    for seed, fold in itertools.product((1, 2), benchmark.FOLDS["grouped"]):
+        images = len(protocols.split(manifest, "grouped", fold).validation)
+        found.append(as_if(residual, manifest, "grouped", seed, fold, *noise.dirichlet(np.ones(4), (2, images))))
+    return found
+
+
+def test_the_residual_network_also_answers_with_mirrored_scans_and_with_its_seeds(guessing, manifest):
+    combined = benchmark.combined(guessing, manifest)
+    found = benchmark.score(combined, manifest).set_index("network")
+    assert list(found.index) == ["residual, flips", "residual, flips, 2 seeds together"]
+    assert list(found["seeds"]) == [2, 1] and set(found["over"]) == {"groups"}
+    mean = sum(run.val_probabilities + run.val_flipped for run in guessing if run.config.fold == 3) / 4
+    answer = next(run for run in combined if run.config.network.endswith("together") and run.config.fold == 3)
+    assert np.allclose(answer.val_probabilities, mean)
+    lacking = [run for run in guessing if (run.config.seed, run.config.fold) != (2, 4)]
+    assert not any("together" in run.config.network for run in benchmark.combined(lacking, manifest))  # a seed lacks a fold
+
+
+def test_a_network_of_fixed_epochs_is_not_flattered_and_may_be_scored_on_unseen_testing(residual, guessing, manifest):
+    row = benchmark.score(guessing, manifest).iloc[0]
+    assert np.isnan(row["at_best_epoch"]) and 0 < row["unseen_testing"] < 1
+    run = as_if(residual, manifest, "testing_folder", 1, 0, residual.test_probabilities, residual.test_flipped)
+    assert benchmark.score([run], manifest)["unseen_testing"].notna().all()
+    assert len(evaluation.unseen_scores([run], manifest)) == 133
+    chosen = replace(run, config=replace(run.config, patience=10))
+    assert benchmark.score([chosen], manifest)["unseen_testing"].isna().all()
+
+
+def test_others_figures_stand_with_their_addresses(manifest):
+    public = pd.read_csv(benchmark.PUBLIC)
+    assert public.notna().all(axis=None) and public["work"].str.startswith("https://").all()
+    text = benchmark.PAGE.read_text(encoding="utf-8")
+    assert all(address in text for address in public["work"])
 
 
 # images of the smallest set, or class, behind a figure of one fold

@@ -16,11 +16,13 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from tumor_mri import audit, dataset, evaluation, machine, protocols, records, statistics, study, tables, training
+from tumor_mri import audit, dataset, ensemble, evaluation, machine, protocols, records, statistics, study, tables, training
 
 GROUPS = dataset.DATA / "groups.csv"
 BASELINES = dataset.DATA / "baselines.csv"  # written by `write_data`
+PUBLIC = dataset.DATA / "public.csv"  # figures of others, with their addresses
 PAGE = dataset.ROOT / "BENCHMARK.md"
+OURS = ("cnn", "residual")  # names of this project's networks in its records
 KEPT = dataset.ROOT / "build" / "benchmark"  # runs of a reader's own networks
 FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
 UNSEEN = [name for name in dataset.CLASSES if name != "no_tumor"]  # every Testing scan without a tumour is a near-copy
@@ -63,8 +65,8 @@ def evaluate(
         ValueError: for a name that cannot be used, or that another network of yours has.
         dataset.DatasetError: where there are no images.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name == "cnn":
-        raise ValueError(f"a network's name is made of letters, digits, _ and ., and is not 'cnn', got {name!r}")
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name in OURS:
+        raise ValueError(f"a network's name is made of letters, digits, _ and ., and is not {' or '.join(OURS)}, got {name!r}")
     wanted = [
         training.RunConfig(protocol, widths=(), seed=seed, fold=fold, network=name, epochs=epochs)
         for protocol in which
@@ -103,7 +105,8 @@ def score(runs, manifest) -> pd.DataFrame:
     Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
     (95 % interval), over (what it is over: ``seeds`` from three on, else ``groups``), balanced (mean recall of the classes,
     cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing and unseen_glioma,
-    _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of 1.
+    _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of 1. Where the
+    number of epochs was fixed beforehand none was chosen: at_best_epoch is NaN, and all of unseen Testing may be scored.
 
     A seed counts where all folds of its protocol are there.
 
@@ -134,9 +137,11 @@ def _score_runs(runs, manifest):
         "high": high,
         "over": over,
         "balanced": images.groupby(["seed", "class"])["right"].mean().mean(),
-        "at_best_epoch": images["right_at_best"].mean(),
     }
-    if runs[0].config.protocol == "testing_folder":
+    chosen = runs[0].config.patience is not None
+    if chosen:
+        row["at_best_epoch"] = images["right_at_best"].mean()
+    if chosen and runs[0].config.protocol == "testing_folder":
         return row
     unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in runs]
     return row | pd.DataFrame(unseen).mean().to_dict()
@@ -205,19 +210,37 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
 
 
 def recorded() -> list:
-    """The committed runs that count in the table: of its protocols, in the published precision, on all training images."""
+    """The committed runs that count in the table: whole networks, in the published precision, on all images of its protocols."""
     runs = [run for run in records.load_all(study.RECORDED) if run.config.precision == "mixed_bfloat16"]
-    return [run for run in runs if run.config.train_images is None and run.config.protocol in FOLDS]
+    return [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in FOLDS]
+
+
+def combined(runs, manifest) -> list:
+    """The residual networks among `runs` as they answer with the mirrored scan, and all seeds of a protocol together.
+
+    Returns:
+        list of runs, see `ensemble`; seeds answer together where there are two or more, in all folds of the protocol.
+    """
+    mirrored = [ensemble.with_flips(run, manifest) for run in runs if run.config.network == "residual"]
+    found = list(mirrored)
+    for protocol, folds in FOLDS.items():
+        by_fold = [[run for run in mirrored if (run.config.protocol, run.config.fold) == (protocol, fold)] for fold in folds]
+        seeds = set.intersection(*({run.config.seed for run in of_fold} for of_fold in by_fold))
+        if len(seeds) > 1:
+            found += [ensemble.together([run for run in of_fold if run.config.seed in seeds], manifest) for of_fold in by_fold]
+    return found
 
 
 def table(manifest, own=None) -> pd.DataFrame:
-    """The benchmark's table: the committed baselines, then the recorded runs.
+    """The benchmark's table: the committed baselines, the recorded runs, and what the residual ones say with others.
 
     Args:
         manifest: table of the images.
         own: rows of `evaluate`, which come last; recorded ones of the same networks make way for them.
     """
-    found = pd.concat([pd.read_csv(BASELINES), score(recorded(), manifest)], ignore_index=True)
+    runs = recorded()
+    scores = score(runs + combined(runs, manifest), manifest)
+    found = pd.concat([pd.read_csv(BASELINES), scores], ignore_index=True)
     if own is None:
         return found
     return pd.concat([found[~found["network"].isin(own["network"])], own], ignore_index=True)
@@ -248,5 +271,6 @@ def write_data(images, prepared, manifest) -> None:
 
 
 def write_page(manifest) -> None:
-    """Put the table of `table` between the markers of ``BENCHMARK.md``."""
+    """Put the table of `table`, and that of others' figures, between the markers of ``BENCHMARK.md``."""
     tables.write(PAGE, "table", as_markdown(table(manifest)))
+    tables.write(PAGE, "public", tables.as_markdown(pd.read_csv(PUBLIC, keep_default_na=False)))
