@@ -6,7 +6,7 @@ PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 
-.PHONY: help reproduce site test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark bench claims kaggle kaggle-push clean
+.PHONY: help reproduce site test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark bench publish inspect claims kaggle kaggle-push clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,11 +62,17 @@ record: venv  ## train a study and keep its runs beside the recorded ones, STUDY
 runs: venv  ## list the recorded runs
 	$(PY) -m tumor_mri runs
 
-benchmark: venv  ## compute the baselines of BENCHMARK.md anew, and write its table
+benchmark: venv  ## compute the baselines of BENCHMARK.md anew, and write its tables and those of MODEL_CARD.md
 	$(PY) -m tumor_mri benchmark
 
 bench: venv  ## time an epoch: the report's pipeline, ours, PyTorch where it is installed, and the machine's limit
 	$(PY) -m benchmarks.speed
+
+publish: venv  ## train the published network anew, and write its weights under data/weights
+	$(PY) -m tumor_mri publish
+
+inspect: venv  ## train the report's network and ours anew, and record what both make of good and spoiled scans
+	$(PY) -m tumor_mri inspect
 
 claims: venv  ## the report's claims beside the recorded runs
 	$(PY) -m tumor_mri claims

@@ -94,3 +94,23 @@ def test_unknown_names_are_refused():
         study.configs("everything")
     with pytest.raises(ValueError, match="C9"):
         claims.claim("C9", None)
+
+
+def test_tumours_that_are_missed_are_counted(manifest):
+    run = next(run for run in study.recorded("honest-evaluation") if run.config.protocol == "training_only")
+    truth = evaluation.truth(run.val_paths, manifest)
+    none = dataset.CLASSES.index("no_tumor")
+    tumours, others = np.flatnonzero(truth != none), np.flatnonzero(truth == none)
+    named = truth.astype(np.uint8)
+    named[tumours[:10]], named[others[:4]] = none, 0
+    told = replace(
+        run,
+        config=replace(run.config, patience=None),
+        history={"val_accuracy": [float((named == truth).mean())]},
+        val_classes=named[None],
+        val_probabilities=np.eye(4)[named],
+    )
+    row = evaluation.missed_tumours([told], manifest).iloc[0]
+    assert row["tumours"] == len(tumours)
+    assert row["missed"] == pytest.approx(10 / len(tumours)) and row["alarms"] == pytest.approx(4 / len(others))
+    assert row["low"] < row["missed"] < row["high"] and row["alarms_low"] < row["alarms"] < row["alarms_high"]

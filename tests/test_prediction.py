@@ -1,12 +1,14 @@
 """Prediction with a published network, here an untrained one: its files, any image, and what it says."""
 
 import json
+import re
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tumor_mri import __main__, dataset, network, prediction, preprocessing
+from tumor_mri import __main__, dataset, network, prediction, preprocessing, study
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +157,48 @@ def test_abstaining_costs_answers_and_saves_errors():
     assert list(table["accuracy"]) == pytest.approx([3 / 5, 3 / 4, 2 / 3, 1])
     assert prediction.choose_threshold(confidence, right, 0.7) == 0.6
     assert prediction.choose_threshold(confidence, np.zeros(5), 0.7) == 1.0
+
+
+def test_answered_counts_what_is_sure_and_right():
+    odds = np.array([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0.4, 0.3, 0.3, 0], [0.1, 0.1, 0.1, 0.7]])
+    found = prediction.answered(odds, np.array([0, 1, 0, 0]), {"temperature": 1.0, "abstain_below": 0.75})
+    assert found[["scans", "accuracy", "answered", "accuracy_answered"]].tolist() == [4, 0.75, 0.5, 1.0]
+    assert found["ece"] == pytest.approx(found["ece_calibrated"])
+    softer = prediction.answered(odds, np.array([0, 1, 0, 0]), {"temperature": 5.0, "abstain_below": 0.75})
+    assert softer["answered"] == 0 and np.isnan(softer["accuracy_answered"]) and softer["accuracy"] == 0.75
+
+
+def test_the_card_holds_the_figures_of_the_records(manifest, monkeypatch, tmp_path):
+    committed = prediction.CARD.read_text(encoding="utf-8")
+    (tmp_path / "card.md").write_text(committed, encoding="utf-8")
+    monkeypatch.setattr(prediction, "CARD", tmp_path / "card.md")
+    prediction.write_card(manifest)
+    assert (tmp_path / "card.md").read_text(encoding="utf-8") == committed, "run `make benchmark`"
+    (tmp_path / "card.md").write_text(re.sub(r"\d\d\.\d", "42.0", committed), encoding="utf-8")
+    prediction.write_card(manifest)
+    assert (tmp_path / "card.md").read_text(encoding="utf-8") == committed
+
+
+def test_the_published_files_are_those_of_their_record():
+    published = prediction.load()
+    assert len(published.paths) == 2870 and published.model.count_params() == network.build_residual().count_params()
+    about = json.loads((prediction.FOLDER / prediction.ABOUT).read_text(encoding="utf-8"))
+    assert about["record"] == prediction.CONFIG.key
+    assert prediction.calibrate(prediction._grouped_runs(), dataset.load_manifest()) == pytest.approx(
+        (about["temperature"], about["abstain_below"]), abs=1e-6
+    )
+
+
+@pytest.mark.needs_dataset
+def test_the_published_network_says_what_its_record_says(manifest):
+    """In float32 and from the files, where the record was made in bfloat16; and a hundred scans take seconds."""
+    run = study.find(prediction.CONFIG, [study.RECORDED])
+    published, folder = prediction.load(), dataset.locate()
+    some = np.linspace(0, len(run.test_paths) - 1, 100).astype(int)
+    started = time.process_time()
+    found = prediction.predict([folder / run.test_paths[number] for number in some], published)
+    assert time.process_time() - started < 20  # of two cores: ten seconds
+    odds = found[list(dataset.NAMES)].to_numpy(dtype=float)
+    recorded = prediction.soften(run.test_probabilities[some], published.temperature)
+    assert (odds.argmax(axis=1) == recorded.argmax(axis=1)).mean() >= 0.97
+    assert np.abs(odds - recorded).mean() < 0.02

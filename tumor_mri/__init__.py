@@ -3,7 +3,8 @@
 The notebooks in ``notebooks/`` tell the story; this package holds what they call. Data flows one way::
 
     dataset -> protocols -> network -> preprocessing -> recipe -> training -> records -> study -> statistics -> wording ->
-    evaluation -> claims -> ensemble -> audit -> benchmark -> figures -> gallery; beside them gradcam, robustness and prediction
+    evaluation -> claims -> ensemble -> audit -> benchmark -> gradcam, robustness, prediction -> inspection -> figures ->
+    gallery, insight
 
 Material for learning. Not a diagnostic device.
 """

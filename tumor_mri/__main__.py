@@ -14,6 +14,7 @@ from tumor_mri import (  # noqa: E402
     claims,
     dataset,
     evaluation,
+    inspection,
     kaggle,
     pages,
     prediction,
@@ -86,11 +87,12 @@ def _parser():
     add("runs", _runs, "list the recorded runs with their key figures")
     claims_ = add("claims", _claims, "hold the report's claims C1 to C9 against the recorded runs")
     claims_.add_argument("--write", action="store_true", help="and write them into the table of README.md")
-    add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its table")
+    add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its tables and those of MODEL_CARD.md")
     predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
     predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
     predict.add_argument("--json", action="store_true", help="everything, as JSON, not a table")
     add("publish", _publish, "train the published network on all of Training, and write its weights and its record")
+    add("inspect", _inspect, "train the report's network and ours anew, and record what both make of good and spoiled scans")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
     reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
     site = add("site", _site, "write all notebooks as they are stored, without running them, as a website")
@@ -166,6 +168,7 @@ def _benchmark(options):
     manifest = dataset.load_manifest()
     benchmark.write_data(dataset.load_images(manifest), preprocessing.load(manifest), manifest)
     benchmark.write_page(manifest)
+    prediction.write_card(manifest)
     print(benchmark.as_markdown(benchmark.table(manifest)))
 
 
@@ -210,6 +213,11 @@ def _predict(options):
 
 def _publish(options):
     print(f"The published network is in {prediction.publish()}")
+
+
+def _inspect(options):
+    inspection.record()
+    print(f"What both networks make of good and spoiled scans is in {inspection.FOLDER}")
 
 
 def _reproduce(options):

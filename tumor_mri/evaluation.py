@@ -215,6 +215,33 @@ def _image_rows(run, paths, probabilities, manifest):
     return pd.DataFrame(columns)
 
 
+def missed_tumours(runs, manifest) -> pd.DataFrame:
+    """The failure that matters: tumours that are named "no tumour", on validation images; a row a protocol and network.
+
+    Columns: protocol, widths, tumours (how many images), missed (share of them, of 1, at epochs chosen without them, see
+    `cross_fitted_classes`), low, high (95 % interval over groups); alarms (share of the scans without a tumour that are given
+    one), alarms_low, alarms_high.
+
+    Raises:
+        EvaluationError: where the runs must not be compared.
+    """
+    check_comparable(runs, manifest)
+    none = dataset.CLASSES.index("no_tumor")
+    named = []
+    for run in runs:
+        share = (cross_fitted_classes(run, manifest) == none).mean(axis=0)
+        named.append(_image_rows(run, run.val_paths, run.val_probabilities, manifest).assign(right=share))
+    rows = []
+    for (protocol, widths), found in pd.concat(named).groupby(["protocol", "widths"], sort=False):
+        images = per_image(found)  # its "right" is how often an image is named "no tumour"
+        is_tumour = images["class"] != dataset.NAMES[none]
+        tumours, others = images[is_tumour], images[~is_tumour].assign(right=lambda table: 1 - table["right"])
+        shares = [(part["right"].mean(), *statistics.group_interval(part["right"], part["group"])) for part in (tumours, others)]
+        rows.append((protocol, widths, len(tumours), *shares[0], *shares[1]))
+    columns = ["protocol", "widths", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def unseen_scores(runs, manifest) -> pd.DataFrame:
     """The table of `image_scores`, but of unseen Testing: it chose no epoch, so ``right`` is of the restored network.
 

@@ -14,9 +14,23 @@ import pandas as pd
 from scipy import optimize, special
 from tqdm.auto import tqdm
 
-from tumor_mri import dataset, evaluation, network, preprocessing, protocols, recipe, records, study, training
+from tumor_mri import (
+    benchmark,
+    dataset,
+    evaluation,
+    network,
+    preprocessing,
+    protocols,
+    recipe,
+    records,
+    statistics,
+    study,
+    tables,
+    training,
+)
 
 FOLDER = dataset.DATA / "weights"  # committed
+CARD = dataset.ROOT / "MODEL_CARD.md"
 MODEL, FEATURES, ABOUT, SUMS = "residual.keras", "features.npz", "about.json", "SHA256SUMS"
 NEAREST = ("nearest", "nearest_class", "similarity")  # columns about the nearest Training scan
 SURE_ENOUGH = 0.97  # share of right answers, on patients it has not met, that it wants before it answers
@@ -231,6 +245,7 @@ def publish(folder=FOLDER, progress=True) -> Path:
         run = training.train(CONFIG, manifest=manifest, progress=progress, save_to=trained)
         write(folder, trained, {"temperature": temperature, "abstain_below": threshold, "record": CONFIG.key}, manifest)
     records.save(run, study.RECORDED, overwrite=True)
+    write_card(manifest)
     return Path(folder)
 
 
@@ -273,3 +288,66 @@ def write(folder, trained, about, manifest) -> None:
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, FEATURES, ABOUT)}
     (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
+
+
+def answered(probabilities, truth, about) -> pd.Series:
+    """What the published confidence does to some scans.
+
+    Args:
+        probabilities: of the network, not calibrated, (scans, 4).
+        truth: class indices, (scans,).
+        about: ``about.json``, a dict with temperature and abstain_below.
+
+    Returns:
+        scans (how many), accuracy (of all), answered (share of the scans that it does not abstain from), accuracy_answered (of
+        those), ece and ece_calibrated (calibration error before and after the temperature); shares of 1.
+    """
+    calibrated = soften(probabilities, about["temperature"])
+    right, confidence = probabilities.argmax(axis=1) == truth, calibrated.max(axis=1)
+    sure = confidence >= about["abstain_below"]
+    return pd.Series(
+        {
+            "scans": len(truth),
+            "accuracy": right.mean(),
+            "answered": sure.mean(),
+            "accuracy_answered": right[sure].mean() if sure.any() else np.nan,
+            "ece": statistics.calibration_error(probabilities.max(axis=1), right),
+            "ece_calibrated": statistics.calibration_error(confidence, right),
+        }
+    )
+
+
+def answered_table(manifest, about) -> pd.DataFrame:
+    """`answered` for the recorded grouped folds, which chose the threshold, for Testing and for its unseen part; a row each."""
+    grouped = _grouped_runs()
+    testing = study.find(CONFIG, [study.RECORDED])
+    truth = evaluation.truth(testing.test_paths, manifest)
+    unseen = np.isin(testing.test_paths, manifest["path"].iloc[protocols.unseen_testing(manifest)])
+    sets = {
+        "new patients of Training (grouped)": (
+            np.concatenate([run.val_probabilities for run in grouped]),
+            np.concatenate([evaluation.truth(run.val_paths, manifest) for run in grouped]),
+        ),
+        "Testing": (testing.test_probabilities, truth),
+        "unseen Testing": (testing.test_probabilities[unseen], truth[unseen]),
+    }
+    return pd.DataFrame({name: answered(*some, about) for name, some in sets.items()}).T.rename_axis("images").reset_index()
+
+
+def write_card(manifest) -> None:
+    """Write the figures of ``MODEL_CARD.md``, from the records and the published files."""
+    about = json.loads((FOLDER / ABOUT).read_text(encoding="utf-8"))
+    scores = benchmark.table(manifest)
+    tables.write(CARD, "figures", benchmark.as_markdown(scores[scores["network"].str.startswith("residual")]))
+    tables.write(CARD, "confidence", tables.as_markdown(_in_percent(answered_table(manifest, about))))
+    runs = [*_grouped_runs(), study.find(CONFIG, [study.RECORDED])]
+    missed = evaluation.missed_tumours(runs, manifest).drop(columns="widths")
+    tables.write(CARD, "failures", tables.as_markdown(_in_percent(missed)))
+
+
+def _in_percent(table):
+    """A table for people: shares of 1 as percentages, underscores as spaces."""
+    shares = table.select_dtypes("float").drop(columns="scans", errors="ignore").columns
+    shown = table.assign(**{name: [f"{100 * value:.1f}" for value in table[name]] for name in shares})
+    shown = shown.assign(**{name: shown[name].astype(int) for name in shown.columns.intersection(["scans"])})
+    return shown.rename(columns=lambda name: name.replace("_", " "))
