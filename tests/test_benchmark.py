@@ -50,6 +50,7 @@ def test_no_image_helps_to_choose_its_own_epoch(recorded, manifest):
 
 
 def test_scores_at_the_best_epoch_are_those_of_the_table_of_runs(recorded, manifest):
+    recorded = [run for run in recorded if run.config.patience]  # the others chose no epoch
     scores = benchmark.score(recorded, manifest).set_index(["network", "protocol"])
     summary = evaluation.summarise(recorded, manifest).groupby(["widths", "protocol"])["val_accuracy"].mean()
     for key, row in scores.iterrows():

@@ -55,6 +55,6 @@ def test_maps_that_are_too_small_are_named():
     from tumor_mri.quiet import keras
 
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 1), keras.layers.Flatten(), keras.layers.Dense(4)])
-    with pytest.raises(ValueError, match="maps of at least 8 x 8"):
+    with pytest.raises(ValueError, match="maps of at least 6 x 6"):
         gradcam.heat_maps(model, np.zeros((1, 4, 4)), [0])
     assert gradcam.heat_maps(model, np.zeros((1, 4, 4)), [0], layer=model.layers[0].name).shape == (1, 4, 4)

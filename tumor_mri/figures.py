@@ -344,10 +344,12 @@ def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4, of_e
 
 
 def _network_names(table, protocol=None):
-    """Labels of the networks in a table, the base one first."""
+    """Labels of the networks in a table, the base one first, those that are not the report's last."""
     if protocol is not None:
         table = table[table["protocol"] == protocol]
-    return [name for name in map(network.label, network.REPORT_WIDTHS) if name in set(table["widths"])]
+    report = [network.label(widths) for widths in network.REPORT_WIDTHS]
+    there = list(dict.fromkeys(table["widths"]))
+    return [name for name in report if name in there] + [name for name in there if name not in report]
 
 
 def errors_by_part(scores):
@@ -366,7 +368,7 @@ def errors_by_part(scores):
         text = [f"{count:.0f}" if count >= 4 else "" for count in errors[part]]
         axis.bar_label(bars, text, label_type="center", color="black" if part == "near-copies" else "white", fontsize=9)
         start += errors[part].to_numpy()
-    axis.set(yticks=range(len(rows)), yticklabels=[_row_label(*row) for row in rows])
+    axis.set(yticks=range(len(rows)), yticklabels=[row_label(*row) for row in rows])
     axis.set(xlabel="errors on Testing (images, mean over seeds)", xlim=(0, start.max() * 1.03))
     axis.invert_yaxis()
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3)
@@ -522,12 +524,12 @@ def benchmark_scores(scores):
         axes[0].hlines(rows, 100 * found["low"], 100 * found["high"], color=colour, linewidth=3)
         for axis, column in zip(axes, ("accuracy", "unseen_testing")):
             axis.plot(100 * found[column], rows, "o", color=colour, markeredgecolor="black", label=PROTOCOL_NAMES[protocol])
-    _label_rows(axes[0], names, "accuracy (%), cross-fitted, with its 95 % interval")
-    _label_rows(axes[1], names, "accuracy on unseen Testing (%)")
+    label_rows(axes[0], names, "accuracy (%), cross-fitted, with its 95 % interval")
+    label_rows(axes[1], names, "accuracy on unseen Testing (%)")
     axes[1].set_xlim(0, max(50, 110 * scores["unseen_testing"].max()))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     grouped = scores[scores["protocol"] == "grouped"]
-    said = [f"{row.network} {_span(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
+    said = [f"{row.network} {span_in_words(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
     spans = [f"{SHORT_NAMES[name]} {wording.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
     sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval: {'; '.join(said)}. "
     unseen = wording.span(scores["unseen_testing"].dropna())
@@ -585,16 +587,18 @@ def _draw_row(axis, row, points, mean, low, high, colour):
     axis.plot([mean] * 2, [row + 0.06, row + 0.34], color=colour, linewidth=3)
 
 
-def _label_rows(axis, labels, xlabel):
+def label_rows(axis, labels, xlabel):
+    """Name the rows of a figure, the first on top, and what is measured across them."""
     axis.set(yticks=range(len(labels)), yticklabels=labels, xlabel=xlabel, ylim=(len(labels) - 0.5, -0.5))
     axis.grid(alpha=0.3, axis="x")
 
 
-def _row_label(protocol, name):
+def row_label(protocol, name):
+    """A protocol and a network, as rows are named."""
     return f"{SHORT_NAMES[protocol]} · {name}"
 
 
-def _span(mean, low, high, form=".1f"):
+def span_in_words(mean, low, high, form=".1f"):
     """A mean and its interval in words; 0 has no sign."""
     mean, low, high = (format(round(value, 1) + 0.0, form) for value in (mean, low, high))
     return f"{mean} ({low} to {high})"
@@ -616,8 +620,8 @@ def honest_accuracies(scores):
         row = found.loc[(protocol, name)]
         spread = 100 * row[["accuracy", "low", "high"]].astype(float)
         _draw_row(axis, number, 100 * points, *spread, PROTOCOL_COLOURS[protocol])
-        said.append(f"{_row_label(protocol, name)} {_span(*spread)} over {row['over']}")
-    _label_rows(axis, [_row_label(*row) for row in rows], "accuracy, cross-fitted (%)")
+        said.append(f"{row_label(protocol, name)} {span_in_words(*spread)} over {row['over']}")
+    label_rows(axis, [row_label(*row) for row in rows], "accuracy, cross-fitted (%)")
     return finish(figure, f"Cross-fitted accuracy in percent, with its 95 % interval: {'; '.join(said)}.")
 
 
@@ -637,9 +641,9 @@ def width_differences(scores):
         points = pairs[(pairs["protocol"] == protocol) & (pairs["widths"] == name)]["difference"]
         spread = row[["difference", "low", "high"]].astype(float)
         _draw_row(axis, number, points, *spread, PROTOCOL_COLOURS[protocol])
-        said.append(f"{_row_label(protocol, name)} {_span(*spread, '+.1f')}")
+        said.append(f"{row_label(protocol, name)} {span_in_words(*spread, '+.1f')}")
     label = f"accuracy minus that of {network.label(network.BASE_WIDTHS)} (points, cross-fitted)"
-    _label_rows(axis, [_row_label(*row) for row in rows], label)
+    label_rows(axis, [row_label(*row) for row in rows], label)
     across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()
     sentence = f"Difference to the base network in points, with its 95 % interval: {'; '.join(said)}. "
     return finish(figure, f"{sentence}{across} of {len(found)} intervals hold 0.")
@@ -661,8 +665,8 @@ def mcnemar_pairs(pairs):
         axis.plot(p, number + shifts, "o", color=PROTOCOL_COLOURS[protocol], alpha=0.75, markeredgecolor="black", markersize=5)
     axis.axvline(0.05, color="black", linestyle=":")
     axis.set(xscale="log")
-    labels = [_row_label(protocol, kinds[kind]) for protocol, kind in rows]
-    _label_rows(axis, labels, "p of McNemar's test (dotted: 0.05)")
+    labels = [row_label(protocol, kinds[kind]) for protocol, kind in rows]
+    label_rows(axis, labels, "p of McNemar's test (dotted: 0.05)")
     counts = pairs.assign(below=pairs["p"] < 0.05).groupby("differ")["below"].agg(["sum", "size"])
     said = [f"{counts.loc[kind, 'sum']} of {counts.loc[kind, 'size']} ({kinds[kind]})" for kind in kinds if kind in counts.index]
     return finish(figure, f"Pairs of runs that differ with p below 0.05: {', '.join(said)}.")
@@ -682,7 +686,7 @@ def stopping_epochs(summary):
         ends = summary[(summary["protocol"] == protocol) & (summary["widths"] == name)]["epochs_run"]
         axis.plot(ends, np.full(len(ends), number), "o", color=PROTOCOL_COLOURS[protocol], alpha=0.75, markeredgecolor="black")
     label = f"epochs trained when the run ended (grey: {low} to {high}, the report)"
-    _label_rows(axis, [_row_label(*row) for row in rows], label)
+    label_rows(axis, [row_label(*row) for row in rows], label)
     axis.set_xlim(0, 61)
     ends = summary.groupby("protocol")["epochs_run"]
     said = "; ".join(
@@ -710,7 +714,7 @@ def flattery(scores):
         said.append(f"{SHORT_NAMES[protocol]} {wording.say(points, ' points', 2)} ({len(points)} runs)")
     axis.axvline(0, color="black", linewidth=1)
     label = "accuracy at the best epoch minus cross-fitted accuracy (points)"
-    _label_rows(axis, [f"{SHORT_NAMES[name]} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
+    label_rows(axis, [f"{SHORT_NAMES[name]} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
     return finish(figure, f"Choosing the epoch on the scored images flatters by: {'; '.join(said)}.")
 
 
@@ -730,9 +734,9 @@ def class_recalls(scores):
     for number, ((name, protocol), row) in enumerate(found.iterrows()):
         spread = 100 * row[["recall", "low", "high"]].astype(float)
         _draw_row(axis, number, runs.loc[(name, protocol)], *spread, CLASS_COLOURS[name])
-        said.append(f"{name}, {SHORT_NAMES[protocol]} {_span(*spread)}")
+        said.append(f"{name}, {SHORT_NAMES[protocol]} {span_in_words(*spread)}")
     labels = [f"{name} · {SHORT_NAMES[protocol]} ({found.loc[(name, protocol), 'images']})" for name, protocol in keys]
-    _label_rows(axis, labels, "recall (%)")
+    label_rows(axis, labels, "recall (%)")
     return finish(figure, f"Recall in percent, with its 95 % interval over groups: {'; '.join(said)}.")
 
 

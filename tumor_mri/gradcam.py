@@ -7,7 +7,7 @@ radiologist would, and heat on a tumour is no proof that the tumour decided.
 import numpy as np
 from PIL import Image
 
-SMALLEST = 8  # pixels: the side that the maps of the layer looked at have at least, else a heat map is a few blocks
+SMALLEST = 6  # pixels: the side that the maps of the layer looked at have at least, else a heat map is a few blocks
 
 
 def heat_maps(model, scans, classes, layer=None, batch_size=32) -> np.ndarray:

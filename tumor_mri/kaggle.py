@@ -50,6 +50,8 @@ PAGES = (
     Page("05_why_the_gap", "Brain tumour MRI 5: why the gap?"),
     Page("06_honest_evaluation", "Brain tumour MRI 6: what do networks really know?", gpu=True),
     Page("07_your_own_network", "Brain tumour MRI 7: how far does yours get?", gpu=True),
+    Page("08_a_network_that_generalises", "Brain tumour MRI 8: can a small network do better?", gpu=True),
+    Page("09_what_it_looks_at", "Brain tumour MRI 9: what does it look at?"),
 )
 SUPPORT_TITLE = "Brain tumour MRI: package and recorded runs"
 SUPPORT_SLUG = _slug(SUPPORT_TITLE)

@@ -10,7 +10,7 @@ from tumor_mri import claims, dataset, study
 
 TEMPLATES = Path(__file__).parent / "templates"
 # the figures of the landing page, the first of a notebook: a tag of its cell, or what the cell calls
-STORY = ("F1", "story", "F4", "F9", "figures.errors_by_part(", "figures.honest_accuracies(")
+STORY = ("F1", "story", "F4", "F9", "figures.errors_by_part(", "figures.honest_accuracies(", "insight.robustness_curves(")
 _CREDIT = "Material for learning. Not a diagnostic device."
 _HOSTS = {
     "Colab": "https://colab.research.google.com/github/",

@@ -1,0 +1,279 @@
+"""Figures of a network that generalises better: what it is shown, what it reaches, where it looks, what it bears."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from tumor_mri import dataset, evaluation, figures, inspection, phantoms, preprocessing, robustness
+
+NETWORK_COLOURS = ("#444444", "#7B3FA0")  # the report's network, ours: neither is the colour of a class
+_MARKS = ("o", "s")
+
+
+def _scan(path, folder, seed=0):
+    """A scan with all its pixels, grey, uint8, or a phantom of its class where there is no dataset."""
+    return phantoms.draw(Path(path).parent.name, seed) if folder is None else preprocessing.read(Path(folder) / path)
+
+
+def _show(axis, picture, **settings):
+    axis.imshow(picture, **({"cmap": "gray", "vmin": 0, "vmax": 255} | settings))
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _first_of_each_class(manifest):
+    """Paths of Training, one a class: the first of its folder that may be shown."""
+    shown = manifest[(manifest["split"] == "Training") & figures.may_be_shown(manifest)[manifest["path"]].to_numpy()]
+    return [shown.loc[shown["class"] == name, "path"].iloc[0] for name in dataset.CLASSES]
+
+
+def ingredients(manifest, folder=None):
+    """One scan of each class on its way into the network: whole, its head found, cropped, evened out, varied twice.
+
+    Phantoms without a dataset.
+
+    Args:
+        manifest: table of the images.
+        folder: the dataset's folder, or None.
+    """
+    titles = (
+        "as the report\nsees it",
+        "the head\nthat was found",
+        "cropped to it",
+        "grey levels\nevened out",
+        "varied",
+        "varied anew",
+    )
+    paths = _first_of_each_class(manifest)
+    figure, axes = plt.subplots(len(paths), len(titles), figsize=(1.55 * len(titles), 1.62 * len(paths) + 0.4))
+    generator = np.random.default_rng(1)
+    for row, path in zip(axes, paths):
+        scan = _scan(path, folder)
+        small = scan if folder is None else dataset.scan(path, folder)
+        cropped = preprocessing.crop_to_head(scan)
+        prepared = preprocessing.prepare(scan)
+        varied = [preprocessing.vary(prepared, generator, tuple(preprocessing.FAMILIES)) for _ in range(2)]
+        for axis, picture in zip(row, (inspection.view(inspection.REPORT, scan), small, cropped, prepared, *varied)):
+            _show(axis, picture)
+        left, top, right, bottom = preprocessing.find_head(small)
+        row[1].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#F0E442", linewidth=1.5))
+        row[0].set_ylabel(dataset.NAMES[dataset.CLASSES.index(Path(path).parent.name)])
+    for axis, title in zip(axes[0], titles):
+        axis.set_title(title, fontsize=9)
+    what = "drawn phantoms, not scans" if folder is None else "one scan of Training a class"
+    return figures.finish(figure, f"What the network is shown: {what}, each in {len(titles)} steps.")
+
+
+def tries(table):
+    """Every try, the bad ones too: accuracy on the first grouped fold, which chose, and on Testing, which did not.
+
+    Args:
+        table: ``data/tries.csv``.
+    """
+    columns = {"grouped": ("#444444", "o"), "testing": (figures.VALIDATION, "s"), "unseen": ("#56B4E9", "^")}
+    names = {"grouped": "grouped, first fold (it chose)", "testing": "all of Testing", "unseen": "unseen Testing"}
+    figure, axis = plt.subplots(figsize=(8, 0.42 * len(table) + 1.1))
+    for column, (colour, mark) in columns.items():
+        axis.plot(100 * table[column], range(len(table)), mark, color=colour, markeredgecolor="black", label=names[column])
+    words = [f"{row.pixels} px, {row.variation}, {row.epochs} epochs" for row in table.itertuples()]
+    labels = [f"{number}: {text}" for number, text in zip(table["try"], words)]
+    axis.set(yticks=range(len(table)), yticklabels=labels, xlabel="accuracy (%), one run each", xlim=(35, 100))
+    axis.invert_yaxis()
+    axis.grid(alpha=0.3, axis="x")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    said = ", ".join(f"{100 * value:.1f}" for value in table["grouped"])
+    return figures.finish(figure, f"Accuracy of the {len(table)} tries on the first grouped fold, in percent: {said}.")
+
+
+def two_networks(differences, names):
+    """What each class gains: its recall with one network and with another, on the same images.
+
+    Args:
+        differences: `evaluation.recall_differences`, in which both networks name the same images.
+        names: of the two networks.
+    """
+    figure, axis = plt.subplots(figsize=(8, 0.55 * len(differences) + 1.1))
+    said = []
+    for number, row in enumerate(differences.itertuples()):
+        colour = figures.CLASS_COLOURS.get(row[1], "#444444")
+        first, second = 100 * row.first, 100 * row.second
+        axis.plot([first, second], [number, number], color=colour, linewidth=2)
+        axis.plot(first, number, "o", color="white", markeredgecolor=colour, markeredgewidth=2, markersize=8)
+        axis.plot(second, number, "o", color=colour, markeredgecolor="black", markersize=8)
+        span = figures.span_in_words(row.difference, row.low, row.high, "+.1f")
+        axis.text(max(first, second) + 1.2, number, span, va="center", fontsize=9)
+        said.append(f"{row[1]} {first:.1f} and {second:.1f}, difference {span}")
+    labels = [f"{row[1]} ({row.images})" for row in differences.itertuples()]
+    figures.label_rows(
+        axis, labels, f"recall (%): {names[0]} (hollow), {names[1]} (full); points gained, with their 95 % interval"
+    )
+    axis.set_xlim(min(55, 100 * differences["first"].min() - 3), 112)
+    axis.set_xticks([tick for tick in axis.get_xticks() if tick <= 100])
+    return figures.finish(figure, f"Recall in percent of {names[0]} and {names[1]}: {'; '.join(said)}.")
+
+
+def abstention(curves, thresholds):
+    """What abstaining costs and saves: how often the answers that are given are right, by the share of scans answered.
+
+    Args:
+        curves: by name, ``prediction.abstention``.
+        thresholds: by the same names, the confidence below which it abstains, marked; names without one have no mark.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.6))
+    said = []
+    for (name, curve), colour in zip(curves.items(), (*NETWORK_COLOURS, figures.VALIDATION, "#009E73")):
+        axis.plot(100 * curve["answered"], 100 * curve["accuracy"], color=colour, linewidth=2, label=name)
+        if name in thresholds:
+            row = curve[curve["threshold"] >= thresholds[name]].iloc[0]
+            axis.plot(100 * row["answered"], 100 * row["accuracy"], "o", color=colour, markeredgecolor="black", markersize=9)
+            said.append(f"{name} answers {100 * row['answered']:.0f} % of scans, {100 * row['accuracy']:.1f} % of them rightly")
+    axis.set(xlabel="scans that are answered, the surest first (%)", ylabel="right answers (%)", xlim=(0, 101))
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower left")
+    return figures.finish(figure, f"With the published threshold (dots): {'; '.join(said)}.")
+
+
+def looks(inspected, manifest, wrong, folder=None, columns=2):
+    """Where two networks look in the same scans, for the class that each names; phantoms without a dataset.
+
+    Of the scans that may be shown, those on which the second network is surest, a few of each class. Each scan is drawn as that
+    network sees it, the heat of Grad-CAM over it.
+
+    Args:
+        inspected: two `inspection.Inspection`.
+        wrong: scans that the second network names wrongly, else those that it names rightly.
+        folder: the dataset's folder, or None.
+        columns: scans of each class.
+    """
+    first, second = inspected
+    truth = evaluation.truth(second.paths, manifest)
+    answers, sure = second.probabilities[0].argmax(axis=1), second.probabilities[0].max(axis=1)
+    chosen = ((answers != truth) if wrong else (answers == truth)) & figures.may_be_shown(manifest)[second.paths].to_numpy()
+    groups = manifest.set_index("path")["group"].loc[second.paths].to_numpy()
+    shown = []
+    for index in range(len(dataset.CLASSES)):
+        rows = [row for row in np.argsort(-sure, kind="stable") if chosen[row] and truth[row] == index]
+        shown += [row for place, row in enumerate(rows) if groups[row] not in groups[rows[:place]]][:columns]
+    figure, axes = plt.subplots(2, len(shown), figsize=(1.3 * len(shown) + 0.4, 4.1), squeeze=False)
+    for line, found, config in zip(axes, inspected, inspection.CONFIGS):
+        for axis, row in zip(line, shown):
+            _draw_heat(axis, found, config, row, folder)
+        line[0].set_ylabel(found.network)
+    for axis, row in zip(axes[0], shown):
+        axis.set_title(f"{dataset.NAMES[truth[row]]}:\n{axis.get_title()}", fontsize=8)
+    counts = [int((chosen & (truth == index)).sum()) for index in range(len(dataset.CLASSES))]
+    kind = "wrongly" if wrong else "rightly"
+    told = ", ".join(f"{name} {count}" for name, count in zip(dataset.NAMES, counts))
+    sentence = f"Scans that may be shown, and that {second.network} names {kind}: {told}; {len(shown)} are drawn."
+    return figures.finish(figure, sentence)
+
+
+def _draw_heat(axis, found, config, row, folder):
+    """One scan as a network sees it, its heat over it, and what it answers."""
+    path = found.paths[row]
+    picture = inspection.view(config, _scan(path, folder, seed=int(row)))
+    _show(axis, picture)
+    side = picture.shape[::-1]
+    heat = np.asarray(Image.fromarray(found.heat[row]).resize(side, Image.Resampling.BICUBIC)).clip(0, 1)
+    axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat**0.7)  # where there is none the scan shows
+    odds = found.probabilities[0, row]
+    axis.set_title(f"says {dataset.NAMES[odds.argmax()]}\n{odds.max():.0%} sure", fontsize=8)
+
+
+def heat_on_black(inspected):
+    """How much of the heat lies on the black around the head, beside how much of the picture is black: where no tumour can be.
+
+    Args:
+        inspected: list of `inspection.Inspection`.
+    """
+    figure, axis = plt.subplots(figsize=(8, 0.6 * len(inspected) + 0.9))
+    said = []
+    for number, (found, colour) in enumerate(zip(inspected, NETWORK_COLOURS)):
+        ratio = np.nanmean(found.dark) / found.dark_area.mean()
+        heat, area = 100 * np.nanmean(found.dark), 100 * found.dark_area.mean()
+        axis.plot([heat, area], [number, number], color=colour, linewidth=2)
+        axis.plot(heat, number, "o", color=colour, markeredgecolor="black", markersize=9)
+        axis.plot(area, number, "|", color=colour, markersize=16, markeredgewidth=3)
+        said.append(f"{found.network} {heat:.0f} % of the heat on {area:.0f} % of the picture ({ratio:.2f} times its share)")
+    figures.label_rows(axis, [found.network for found in inspected], "share on black (%): heat (dot), area (stroke)")
+    axis.set_xlim(left=0)
+    return figures.finish(figure, f"On black, mean over the scans: {'; '.join(said)}.")
+
+
+def spoiled_scans(path, folder=None):
+    """One scan, spoiled in each way at each strength; a phantom without a dataset.
+
+    Args:
+        path: of a scan that may be shown.
+        folder: the dataset's folder, or None.
+    """
+    scan = _scan(path, folder)
+    kinds = robustness.STRENGTHS
+    figure, axes = plt.subplots(3, 1 + len(kinds), figsize=(1.5 * (1 + len(kinds)), 5))
+    for axis in axes[1:, 0]:
+        axis.axis("off")
+    _show(axes[0, 0], inspection.view(inspection.REPORT, scan))
+    axes[0, 0].set_title("as it is", fontsize=9)
+    for column, (kind, strengths) in zip(axes.T[1:], kinds.items()):
+        for axis, strength in zip(column, strengths):
+            _show(axis, inspection.view(inspection.REPORT, robustness.spoil(scan, kind, strength, path)))
+            axis.set_title(f"{kind} {strength}", fontsize=9)
+    what = "A drawn phantom, no scan" if folder is None else "One scan"
+    return figures.finish(figure, f"{what}, and spoiled in {len(kinds)} ways, three strengths each.")
+
+
+def robustness_curves(table):
+    """Accuracy of two networks on spoiled scans, with its 95 % interval over groups; a panel a kind.
+
+    Args:
+        table: `inspection.robustness_table`.
+    """
+    kinds = list(robustness.STRENGTHS)
+    names = list(table["network"].unique())
+    figure, axes = plt.subplots(1, len(kinds), figsize=(2.05 * len(kinds), 3.3), sharey=True)
+    for axis, kind in zip(axes, kinds):
+        labels = ["none", *map(str, robustness.STRENGTHS[kind])]
+        for name, colour, mark, shift in zip(names, NETWORK_COLOURS, _MARKS, (-0.08, 0.08)):
+            found = table[(table["network"] == name) & table["kind"].isin(("as it is", kind))]
+            places = np.arange(len(found)) + shift
+            axis.vlines(places, 100 * found["low"], 100 * found["high"], color=colour, linewidth=2, alpha=0.6)
+            axis.plot(places, 100 * found["accuracy"], mark + "-", color=colour, markeredgecolor="black", label=name)
+        axis.set(title=kind, xticks=range(len(labels)), xticklabels=labels)
+        axis.grid(alpha=0.3, axis="y")
+    axes[0].set_ylabel("accuracy (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    strongest = table.groupby(["network", "kind"], sort=False).last()["points"].drop("as it is", level="kind")
+    said = "; ".join(
+        f"{name}: {', '.join(f'{kind} {points:+.1f}' for kind, points in strongest[name].items())}" for name in names
+    )
+    return figures.finish(figure, f"Points of accuracy at the strongest, against the scans as they are: {said}.")
+
+
+def missed_tumours(table):
+    """How often a tumour is named "no tumour", and how often a scan without one is given one, by network and protocol.
+
+    Args:
+        table: `evaluation.missed_tumours`.
+    """
+    keys = [(protocol, widths) for protocol in figures.PROTOCOL_COLOURS for widths in table["widths"].unique()]
+    found = table.set_index(["protocol", "widths"])
+    keys = [key for key in keys if key in found.index]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.5 * len(keys) + 1), sharey=True)
+    titles = ("tumours that are named 'no tumour' (%)", "scans without a tumour that are given one (%)")
+    said = []
+    for axis, columns, title in zip(axes, (("missed", "low", "high"), ("alarms", "alarms_low", "alarms_high")), titles):
+        for number, key in enumerate(keys):
+            mean, low, high = 100 * found.loc[key, list(columns)].astype(float)
+            colour = figures.PROTOCOL_COLOURS[key[0]]
+            axis.hlines(number, low, high, color=colour, linewidth=3)
+            axis.plot(mean, number, "o", color=colour, markeredgecolor="black")
+            if columns[0] == "missed":
+                said.append(f"{figures.row_label(*key)} {figures.span_in_words(mean, low, high)}")
+        figures.label_rows(axis, [figures.row_label(*key) for key in keys], title)
+        axis.set_xlim(left=0)
+    return figures.finish(
+        figure, f"Tumours named 'no tumour', in percent, with the 95 % interval over groups: {'; '.join(said)}."
+    )
