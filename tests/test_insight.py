@@ -78,8 +78,8 @@ def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys
     assert ("wrongly" if wrong else "rightly") in capsys.readouterr().out
 
 
-def test_heat_on_black_stands_beside_its_area(inspected, capsys):
-    insight.heat_on_black(inspected)
+def test_heat_on_dark_pixels_stands_beside_its_area(inspected, capsys):
+    insight.heat_on_dark(inspected)
     assert "second 30 % of the heat on 60 % of the picture (0.50 times its share)" in capsys.readouterr().out
 
 

@@ -161,10 +161,12 @@ def test_abstaining_costs_answers_and_saves_errors():
 
 def test_answered_counts_what_is_sure_and_right():
     odds = np.array([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0.4, 0.3, 0.3, 0], [0.1, 0.1, 0.1, 0.7]])
-    found = prediction.answered(odds, np.array([0, 1, 0, 0]), {"temperature": 1.0, "abstain_below": 0.75})
-    assert found[["scans", "accuracy", "answered", "accuracy_answered"]].tolist() == [4, 0.75, 0.5, 1.0]
+    truth = np.array([0, 1, 0, 0])
+    found = prediction.answered(odds, truth, 1.0, 0.75)
+    assert [found[name] for name in ("scans", "accuracy", "answered", "accuracy_answered")] == [4, 0.75, 0.5, 1.0]
     assert found["ece"] == pytest.approx(found["ece_calibrated"])
-    softer = prediction.answered(odds, np.array([0, 1, 0, 0]), {"temperature": 5.0, "abstain_below": 0.75})
+    assert prediction.answered(odds, truth, 1.0, np.array([0.95, 0.75, 0.75, 0.6]))["answered"] == 0.5  # a threshold a scan
+    softer = prediction.answered(odds, truth, 5.0, 0.75)
     assert softer["answered"] == 0 and np.isnan(softer["accuracy_answered"]) and softer["accuracy"] == 0.75
 
 
@@ -182,7 +184,7 @@ def test_the_card_holds_the_figures_of_the_records(manifest, monkeypatch, tmp_pa
 def test_the_published_files_are_those_of_their_record():
     published = prediction.load()
     assert len(published.paths) == 2870 and published.model.count_params() == network.build_residual().count_params()
-    about = json.loads((prediction.FOLDER / prediction.ABOUT).read_text(encoding="utf-8"))
+    about = prediction.about()
     assert about["record"] == prediction.CONFIG.key
     assert prediction.calibrate(prediction._grouped_runs(), dataset.load_manifest()) == pytest.approx(
         (about["temperature"], about["abstain_below"]), abs=1e-6

@@ -184,7 +184,7 @@ def image_scores(runs, manifest) -> pd.DataFrame:
 
     Columns: protocol, widths, seed, fold, path, group, class; right (0 to 1: the share of halvings in which the image is right at
     an epoch that was chosen without it, see `cross_fitted_classes`); right_at_best (whether it is right at the restored epoch,
-    which it helped to choose) and confidence (probability of the class named there).
+    which it helped to choose, unless that was fixed beforehand) and confidence (probability of the class named there).
 
     Raises:
         EvaluationError: where the runs must not be compared.
@@ -230,14 +230,14 @@ def missed_tumours(runs, manifest) -> pd.DataFrame:
     named = []
     for run in runs:
         share = (cross_fitted_classes(run, manifest) == none).mean(axis=0)
-        named.append(_image_rows(run, run.val_paths, run.val_probabilities, manifest).assign(right=share))
+        named.append(_image_rows(run, run.val_paths, run.val_probabilities, manifest).assign(none=share))
     rows = []
     for (protocol, widths), found in pd.concat(named).groupby(["protocol", "widths"], sort=False):
-        images = per_image(found)  # its "right" is how often an image is named "no tumour"
+        images = found.groupby(["path", "group", "class"], sort=False)["none"].mean().reset_index()
         is_tumour = images["class"] != dataset.NAMES[none]
-        tumours, others = images[is_tumour], images[~is_tumour].assign(right=lambda table: 1 - table["right"])
-        shares = [(part["right"].mean(), *statistics.group_interval(part["right"], part["group"])) for part in (tumours, others)]
-        rows.append((protocol, widths, len(tumours), *shares[0], *shares[1]))
+        missed, alarms = images.loc[is_tumour, "none"], 1 - images.loc[~is_tumour, "none"]
+        shares = [(part.mean(), *statistics.group_interval(part, images.loc[part.index, "group"])) for part in (missed, alarms)]
+        rows.append((protocol, widths, len(missed), *shares[0], *shares[1]))
     columns = ["protocol", "widths", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
     return pd.DataFrame(rows, columns=columns)
 

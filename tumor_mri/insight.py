@@ -1,5 +1,6 @@
 """Figures of a network that generalises better: what it is shown, what it reaches, where it looks, what it bears."""
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -75,11 +76,12 @@ def tries(table):
     """
     columns = {"grouped": ("#444444", "o"), "testing": (figures.VALIDATION, "s"), "unseen": ("#56B4E9", "^")}
     names = {"grouped": "grouped, first fold (it chose)", "testing": "all of Testing", "unseen": "unseen Testing"}
-    figure, axis = plt.subplots(figsize=(8, 0.42 * len(table) + 1.1))
+    figure, axis = plt.subplots(figsize=(8.5, 0.6 * len(table) + 1.1))
     for column, (colour, mark) in columns.items():
         axis.plot(100 * table[column], range(len(table)), mark, color=colour, markeredgecolor="black", label=names[column])
-    words = [f"{row.pixels} px, {row.variation}, {row.epochs} epochs" for row in table.itertuples()]
-    labels = [f"{number}: {text}" for number, text in zip(table["try"], words)]
+    words = (table["pixels"].astype(str) + " px, " + table["variation"] + ", " + table["epochs"].astype(str) + " epochs").tolist()
+    others = [textwrap.fill(text, 34) for text in table["otherwise"].fillna("")]
+    labels = [f"{number}: {text}\n{other}".strip() for number, text, other in zip(table["try"], words, others)]
     axis.set(yticks=range(len(table)), yticklabels=labels, xlabel="accuracy (%), one run each", xlim=(35, 100))
     axis.invert_yaxis()
     axis.grid(alpha=0.3, axis="x")
@@ -179,12 +181,12 @@ def _draw_heat(axis, found, config, row, folder):
     side = picture.shape[::-1]
     heat = np.asarray(Image.fromarray(found.heat[row]).resize(side, Image.Resampling.BICUBIC)).clip(0, 1)
     axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat**0.7)  # where there is none the scan shows
-    odds = found.probabilities[0, row]
-    axis.set_title(f"says {dataset.NAMES[odds.argmax()]}\n{odds.max():.0%} sure", fontsize=8)
+    shares = found.probabilities[0, row]
+    axis.set_title(f"says {dataset.NAMES[shares.argmax()]}\n{shares.max():.0%} sure", fontsize=8)
 
 
-def heat_on_black(inspected):
-    """How much of the heat lies on the black around the head, beside how much of the picture is black: where no tumour can be.
+def heat_on_dark(inspected):
+    """How much of the heat lies on what is dark, most of it around the head, beside how much of the picture is so dark.
 
     Args:
         inspected: list of `inspection.Inspection`.
@@ -198,9 +200,9 @@ def heat_on_black(inspected):
         axis.plot(heat, number, "o", color=colour, markeredgecolor="black", markersize=9)
         axis.plot(area, number, "|", color=colour, markersize=16, markeredgewidth=3)
         said.append(f"{found.network} {heat:.0f} % of the heat on {area:.0f} % of the picture ({ratio:.2f} times its share)")
-    figures.label_rows(axis, [found.network for found in inspected], "share on black (%): heat (dot), area (stroke)")
+    figures.label_rows(axis, [found.network for found in inspected], "share on dark pixels (%): heat (dot), area (stroke)")
     axis.set_xlim(left=0)
-    return figures.finish(figure, f"On black, mean over the scans: {'; '.join(said)}.")
+    return figures.finish(figure, f"On dark pixels, mean over the scans: {'; '.join(said)}.")
 
 
 def spoiled_scans(path, folder=None):
@@ -270,10 +272,10 @@ def missed_tumours(table):
             colour = figures.PROTOCOL_COLOURS[key[0]]
             axis.hlines(number, low, high, color=colour, linewidth=3)
             axis.plot(mean, number, "o", color=colour, markeredgecolor="black")
-            if columns[0] == "missed":
-                said.append(f"{figures.row_label(*key)} {figures.span_in_words(mean, low, high)}")
+            said.append(f"{figures.row_label(*key)} {figures.span_in_words(mean, low, high)}")
         figures.label_rows(axis, [figures.row_label(*key) for key in keys], title)
         axis.set_xlim(left=0)
-    return figures.finish(
-        figure, f"Tumours named 'no tumour', in percent, with the 95 % interval over groups: {'; '.join(said)}."
-    )
+    missed, alarms = "; ".join(said[: len(keys)]), "; ".join(said[len(keys) :])
+    sentence = f"In percent, with 95 % intervals over groups: tumours named 'no tumour': {missed}. "
+    sentence += f"Scans without a tumour that are given one: {alarms}."
+    return figures.finish(figure, sentence)

@@ -24,7 +24,7 @@ CONFIGS = (REPORT, OURS)
 GOOD = ("as it is", 0)
 CONDITIONS = (GOOD, *((kind, strength) for kind, strengths in robustness.STRENGTHS.items() for strength in strengths))
 SIDE = 32  # pixels of a heat map that is kept
-DARK = 26  # grey levels: below, there is no head, or air in it
+DARK = 26  # grey levels: what is darker lies around the head, most of it
 NONE = dataset.CLASSES.index("no_tumor")
 
 
@@ -37,8 +37,8 @@ class Inspection:
         paths: of the scans, (scans,).
         probabilities: float32, (conditions, scans, 4): for each of `CONDITIONS`.
         heat: float32, (scans, 32, 32), 0 to 1: Grad-CAM of the class that it names for the scan as it is.
-        dark: share of that heat on what is black in the picture that the network sees, (scans,); NaN where there is no heat.
-        dark_area: share of that picture which is black, (scans,).
+        dark: share of that heat on what is darker than `DARK` in the picture that the network sees, (scans,); NaN without heat.
+        dark_area: share of that picture which is so dark, (scans,).
     """
 
     network: str
@@ -76,14 +76,14 @@ def look(config, trained, paths, folder, progress=True) -> Inspection:
     """
     from tumor_mri.quiet import keras
 
-    model = network.build_residual() if config.network == "residual" else network.build_cnn(config.widths)
-    model.set_weights(keras.saving.load_model(trained, compile=False, safe_mode=True).get_weights())  # in float32
     scans = {path: preprocessing.read(Path(folder) / path) for path in paths}
+    good = np.stack([view(config, scan) for scan in scans.values()])
+    model = recipe.build(config, good.shape[1:])
+    model.set_weights(keras.saving.load_model(trained, compile=False, safe_mode=True).get_weights())  # in float32
     probabilities = []
     for kind, strength in tqdm(CONDITIONS, desc=evaluation.network_name(config), unit="condition", disable=not progress):
         seen = np.stack([view(config, _spoiled(scans[path], kind, strength, path)) for path in paths])
         probabilities.append(_predict(model, seen))
-    good = np.stack([view(config, scan) for scan in scans.values()])
     heat = gradcam.heat_maps(model, good, probabilities[0].argmax(axis=1))
     dark = good < DARK
     with np.errstate(invalid="ignore"):

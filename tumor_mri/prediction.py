@@ -47,7 +47,8 @@ class Published:
 
     Attributes:
         model: Keras model, (batch, 96, 96, 1) prepared scans to their features (batch, features) and probabilities (batch, 4).
-        temperature: by which log probabilities are divided, so that a confidence is the share of right answers.
+        temperature: by which log probabilities are divided, so that on the grouped folds a confidence is the share of right
+            answers.
         abstain_below: confidence, 0 to 1, below which it would rather abstain.
         features: float32, (2870, features), of unit length, of all Training scans.
         paths: of these scans.
@@ -70,11 +71,23 @@ def load(folder=FOLDER) -> Published:
 
     folder = Path(folder)
     _check(folder)
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    said = about(folder)
     with np.load(folder / FEATURES, allow_pickle=False) as stored:
         features, paths = _unit_length(stored["features"].astype(np.float32)), stored["paths"]
     model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
-    return Published(_with_features(model), about["temperature"], about["abstain_below"], features, paths)
+    return Published(_with_features(model), said["temperature"], said["abstain_below"], features, paths)
+
+
+def about(folder=FOLDER) -> dict:
+    """What the published network says of itself: temperature, abstain_below, and the key of its record.
+
+    Raises:
+        PredictionError: where there is none.
+    """
+    try:
+        return json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PredictionError(f"there is no published network in {folder}: {error.filename}: {error.strerror}") from None
 
 
 def _check(folder):
@@ -153,14 +166,14 @@ def _answers(scans, published):
     features, probabilities = published.model.predict(scans[..., None], verbose=0)
     calibrated = soften(probabilities, published.temperature)
     likeness = _unit_length(features) @ published.features.T
-    for odds, alike in zip(calibrated, likeness):
+    for shares, alike in zip(calibrated, likeness):
         nearest = alike.argmax()
         path = str(published.paths[nearest])
         yield {
-            "answer": dataset.NAMES[odds.argmax()],
-            "abstains": bool(odds.max() < published.abstain_below),
-            "confidence": float(odds.max()),
-            **dict(zip(dataset.NAMES, map(float, odds))),
+            "answer": dataset.NAMES[shares.argmax()],
+            "abstains": bool(shares.max() < published.abstain_below),
+            "confidence": float(shares.max()),
+            **dict(zip(dataset.NAMES, map(float, shares))),
             "nearest": path,
             "nearest_class": dataset.NAMES[dataset.CLASSES.index(Path(path).parent.name)],
             "similarity": float(alike[nearest]),
@@ -174,7 +187,7 @@ def as_text(found) -> str:
     if len(read):
         percent = [f"{100 * value:.0f} %" for value in read["confidence"]]
         advice = np.where(read["abstains"].astype(bool), "would rather abstain", "")
-        nearest = [f"{row.nearest} ({100 * row.similarity:.0f} % alike)" for row in read.itertuples()]
+        nearest = [f"{row.nearest} (cosine {row.similarity:.3f})" for row in read.itertuples()]
         columns = {
             "file": read["file"],
             "answer": read["answer"],
@@ -290,64 +303,63 @@ def write(folder, trained, about, manifest) -> None:
     (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
 
 
-def answered(probabilities, truth, about) -> pd.Series:
-    """What the published confidence does to some scans.
+def answered(probabilities, truth, temperature, abstain_below) -> dict:
+    """What a calibrated confidence does to some scans.
 
     Args:
-        probabilities: of the network, not calibrated, (scans, 4).
+        probabilities: of a network, not calibrated, (scans, 4).
         truth: class indices, (scans,).
-        about: ``about.json``, a dict with temperature and abstain_below.
+        temperature, abstain_below: as in `Published`, for all scans or for each, (scans,).
 
     Returns:
-        scans (how many), accuracy (of all), answered (share of the scans that it does not abstain from), accuracy_answered (of
-        those), ece and ece_calibrated (calibration error before and after the temperature); shares of 1.
+        scans (how many); accuracy (of all); answered (share of the scans that it does not abstain from); accuracy_answered (of
+        those); ece and ece_calibrated (calibration error before and after the temperature). All but the first are shares of 1.
     """
-    calibrated = soften(probabilities, about["temperature"])
+    calibrated = soften(probabilities, np.broadcast_to(temperature, len(truth))[:, None])
     right, confidence = probabilities.argmax(axis=1) == truth, calibrated.max(axis=1)
-    sure = confidence >= about["abstain_below"]
-    return pd.Series(
-        {
-            "scans": len(truth),
-            "accuracy": right.mean(),
-            "answered": sure.mean(),
-            "accuracy_answered": right[sure].mean() if sure.any() else np.nan,
-            "ece": statistics.calibration_error(probabilities.max(axis=1), right),
-            "ece_calibrated": statistics.calibration_error(confidence, right),
-        }
-    )
+    sure = confidence >= abstain_below
+    return {
+        "scans": len(truth),
+        "accuracy": right.mean(),
+        "answered": sure.mean(),
+        "accuracy_answered": right[sure].mean() if sure.any() else np.nan,
+        "ece": statistics.calibration_error(probabilities.max(axis=1), right),
+        "ece_calibrated": statistics.calibration_error(confidence, right),
+    }
 
 
-def answered_table(manifest, about) -> pd.DataFrame:
-    """`answered` for the recorded grouped folds, which chose the threshold, for Testing and for its unseen part; a row each."""
-    grouped = _grouped_runs()
-    testing = study.find(CONFIG, [study.RECORDED])
+def answered_table(manifest) -> pd.DataFrame:
+    """`answered` for new patients of Training, for Testing and for its unseen part: a row each, named in the column images.
+
+    No row chose its own temperature and threshold: those of a grouped fold come from the other four.
+    """
+    said, testing = about(), study.find(CONFIG, [study.RECORDED])
     truth = evaluation.truth(testing.test_paths, manifest)
     unseen = np.isin(testing.test_paths, manifest["path"].iloc[protocols.unseen_testing(manifest)])
+    published = said["temperature"], said["abstain_below"]
     sets = {
-        "new patients of Training (grouped)": (
-            np.concatenate([run.val_probabilities for run in grouped]),
-            np.concatenate([evaluation.truth(run.val_paths, manifest) for run in grouped]),
-        ),
-        "Testing": (testing.test_probabilities, truth),
-        "unseen Testing": (testing.test_probabilities[unseen], truth[unseen]),
+        "new patients of Training (grouped)": _each_calibrated_by_the_others(_grouped_runs(), manifest),
+        "Testing": (testing.test_probabilities, truth, *published),
+        "unseen Testing": (testing.test_probabilities[unseen], truth[unseen], *published),
     }
-    return pd.DataFrame({name: answered(*some, about) for name, some in sets.items()}).T.rename_axis("images").reset_index()
+    return pd.DataFrame([{"images": name, **answered(*some)} for name, some in sets.items()])
+
+
+def _each_calibrated_by_the_others(runs, manifest):
+    """Probabilities, truth, temperature and threshold of each image, the last two from the folds that it is not in."""
+    parts = []
+    for run in runs:
+        chosen = calibrate([other for other in runs if other is not run], manifest)
+        ours = [np.full(len(run.val_paths), value) for value in chosen]
+        parts.append((run.val_probabilities, evaluation.truth(run.val_paths, manifest), *ours))
+    return [np.concatenate(part) for part in zip(*parts)]
 
 
 def write_card(manifest) -> None:
     """Write the figures of ``MODEL_CARD.md``, from the records and the published files."""
-    about = json.loads((FOLDER / ABOUT).read_text(encoding="utf-8"))
     scores = benchmark.table(manifest)
     tables.write(CARD, "figures", benchmark.as_markdown(scores[scores["network"].str.startswith("residual")]))
-    tables.write(CARD, "confidence", tables.as_markdown(_in_percent(answered_table(manifest, about))))
+    tables.write(CARD, "confidence", tables.as_markdown(tables.in_percent(answered_table(manifest))))
     runs = [*_grouped_runs(), study.find(CONFIG, [study.RECORDED])]
     missed = evaluation.missed_tumours(runs, manifest).drop(columns="widths")
-    tables.write(CARD, "failures", tables.as_markdown(_in_percent(missed)))
-
-
-def _in_percent(table):
-    """A table for people: shares of 1 as percentages, underscores as spaces."""
-    shares = table.select_dtypes("float").drop(columns="scans", errors="ignore").columns
-    shown = table.assign(**{name: [f"{100 * value:.1f}" for value in table[name]] for name in shares})
-    shown = shown.assign(**{name: shown[name].astype(int) for name in shown.columns.intersection(["scans"])})
-    return shown.rename(columns=lambda name: name.replace("_", " "))
+    tables.write(CARD, "failures", tables.as_markdown(tables.in_percent(missed)))

@@ -7,6 +7,13 @@ def as_markdown(table) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def in_percent(table):
+    """A table for people: shares of 1, which are its floats, as percentages with one digit, underscores as spaces."""
+    shares = table.select_dtypes("float").columns
+    shown = table.assign(**{name: [f"{100 * value:.1f}" for value in table[name]] for name in shares})
+    return shown.rename(columns=lambda name: name.replace("_", " "))
+
+
 def write(path, name, text) -> None:
     """Put a text between ``<!-- name -->`` and ``<!-- end of name -->`` of a page, in the place of what is there.
 
