@@ -165,7 +165,7 @@ def test_the_table_names_every_notebook():
 def test_the_wheel_carries_the_data_and_no_image(folders):
     (wheel,) = folders[0].glob("*.whl")
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/data/")}
-    names = ("*.csv", "*.md", "report/*.csv", "results/*.npz")
+    names = ("*.csv", "*.md", "report/*.csv", "results/*.npz", "weights/*", "inspection/*.npz")
     known = [path.relative_to(dataset.DATA).as_posix() for pattern in names for path in dataset.DATA.glob(pattern)]
     assert inside == {f"tumor_mri/data/{name}" for name in known}
     assert sorted(path.name for path in folders[0].iterdir()) == sorted(
