@@ -93,6 +93,7 @@ def test_alt_text_is_what_the_cell_prints(site, path):
 def test_the_landing_page_tells_the_story(site):
     page = Reader(site / "index.html")
     sources = page.all("img", "src")
+    assert len(sources) == len(website.STORY) + 1 == 8  # notebooks 6 and 8 share a mark
     assert [source.split("/")[1].split("-")[0] for source in sources] == [name for name in NAMES[1:] if name[:2] != "07"]
     assert {f"notebooks/{name}.ipynb" for name in NAMES[1:]} <= set(page.all("a", "href"))
     assert all(f"C{number}" in page.texts["th"] for number in range(1, 10))

@@ -167,9 +167,10 @@ def _gallery(found, folder, path):
 def _benchmark(options):
     manifest = dataset.load_manifest()
     benchmark.write_data(dataset.load_images(manifest), preprocessing.load(manifest), manifest)
-    benchmark.write_page(manifest)
-    prediction.write_card(manifest)
-    print(benchmark.as_markdown(benchmark.table(manifest)))
+    scores = benchmark.table(manifest)
+    benchmark.write_page(scores)
+    prediction.write_card(scores, manifest)
+    print(benchmark.as_markdown(scores))
 
 
 def _train(options):

@@ -259,7 +259,7 @@ def as_markdown(scores) -> str:
             ],
         }
     )
-    for column in COLUMNS[7:] if scores["at_best_epoch"].notna().any() else [*COLUMNS[7:8], *COLUMNS[9:]]:
+    for column in [name for name in COLUMNS[7:] if scores[name].notna().any()]:
         shown[column.replace("_", " ")] = ["" if np.isnan(value) else f"{100 * value:.1f}" for value in scores[column]]
     return tables.as_markdown(shown)
 
@@ -270,7 +270,7 @@ def write_data(images, prepared, manifest) -> None:
     baselines(images, prepared, manifest).round(6).to_csv(BASELINES, index=False, lineterminator="\n")
 
 
-def write_page(manifest) -> None:
-    """Put the table of `table`, and that of others' figures, between the markers of ``BENCHMARK.md``."""
-    tables.write(PAGE, "table", as_markdown(table(manifest)))
+def write_page(scores) -> None:
+    """Put what `table` gives, and others' figures, between the markers of ``BENCHMARK.md``."""
+    tables.write(PAGE, "table", as_markdown(scores))
     tables.write(PAGE, "public", tables.as_markdown(pd.read_csv(PUBLIC, keep_default_na=False)))

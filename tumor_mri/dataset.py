@@ -38,6 +38,7 @@ SILENCE = 6  # seconds without a byte before a step is given up; there are three
 SPLITS = ("Training", "Testing")
 CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
 NAMES = ("glioma", "meningioma", "no tumour", "pituitary")
+NO_TUMOUR = CLASSES.index("no_tumor")
 IMAGE_SIZE = (150, 150)
 
 

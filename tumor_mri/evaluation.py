@@ -226,15 +226,14 @@ def missed_tumours(runs, manifest) -> pd.DataFrame:
         EvaluationError: where the runs must not be compared.
     """
     check_comparable(runs, manifest)
-    none = dataset.CLASSES.index("no_tumor")
     named = []
     for run in runs:
-        share = (cross_fitted_classes(run, manifest) == none).mean(axis=0)
+        share = (cross_fitted_classes(run, manifest) == dataset.NO_TUMOUR).mean(axis=0)
         named.append(_image_rows(run, run.val_paths, run.val_probabilities, manifest).assign(none=share))
     rows = []
     for (protocol, widths), found in pd.concat(named).groupby(["protocol", "widths"], sort=False):
         images = found.groupby(["path", "group", "class"], sort=False)["none"].mean().reset_index()
-        is_tumour = images["class"] != dataset.NAMES[none]
+        is_tumour = images["class"] != dataset.NAMES[dataset.NO_TUMOUR]
         missed, alarms = images.loc[is_tumour, "none"], 1 - images.loc[~is_tumour, "none"]
         shares = [(part.mean(), *statistics.group_interval(part, images.loc[part.index, "group"])) for part in (missed, alarms)]
         rows.append((protocol, widths, len(missed), *shares[0], *shares[1]))

@@ -108,8 +108,13 @@ def scan_of_each_class(manifest, folder=None):
 def show_scan(axis, path, class_name, folder, seed=0):
     """Draw one scan into an axis, or a phantom of its class where there is no dataset."""
     picture = phantoms.draw(class_name, seed) if folder is None else dataset.scan(path, folder)
+    show_picture(axis, picture, drawn=folder is None)
+
+
+def show_picture(axis, picture, drawn=False):
+    """Draw grey levels into an axis, uint8, (height, width); `drawn` says that they are of a phantom, and is written on it."""
     axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-    if folder is None:
+    if drawn:
         axis.text(0.5, 0.02, "drawing, no scan", color="white", fontsize=8, ha="center", transform=axis.transAxes)
     axis.set(xticks=[], yticks=[])
     sns.despine(ax=axis, left=True, bottom=True)

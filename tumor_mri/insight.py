@@ -18,13 +18,6 @@ def _scan(path, folder, seed=0):
     return phantoms.draw(Path(path).parent.name, seed) if folder is None else preprocessing.read(Path(folder) / path)
 
 
-def _show(axis, picture, **settings):
-    axis.imshow(picture, **({"cmap": "gray", "vmin": 0, "vmax": 255} | settings))
-    axis.set(xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-
-
 def _first_of_each_class(manifest):
     """Paths of Training, one a class: the first of its folder that may be shown."""
     shown = manifest[(manifest["split"] == "Training") & figures.may_be_shown(manifest)[manifest["path"]].to_numpy()]
@@ -58,7 +51,7 @@ def ingredients(manifest, folder=None):
         prepared = preprocessing.prepare(scan)
         varied = [preprocessing.vary(prepared, generator, tuple(preprocessing.FAMILIES)) for _ in range(2)]
         for axis, picture in zip(row, (inspection.view(inspection.REPORT, scan), small, cropped, prepared, *varied)):
-            _show(axis, picture)
+            figures.show_picture(axis, picture, drawn=folder is None)
         left, top, right, bottom = preprocessing.find_head(small)
         row[1].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#F0E442", linewidth=1.5))
         row[0].set_ylabel(dataset.NAMES[dataset.CLASSES.index(Path(path).parent.name)])
@@ -74,7 +67,11 @@ def tries(table):
     Args:
         table: ``data/tries.csv``.
     """
-    columns = {"grouped": ("#444444", "o"), "testing": (figures.VALIDATION, "s"), "unseen": ("#56B4E9", "^")}
+    columns = {
+        "grouped": (figures.PROTOCOL_COLOURS["grouped"], "o"),
+        "testing": (figures.PROTOCOL_COLOURS["testing_folder"], "s"),
+        "unseen": (figures.TRAINING, "^"),
+    }
     names = {"grouped": "grouped, first fold (it chose)", "testing": "all of Testing", "unseen": "unseen Testing"}
     figure, axis = plt.subplots(figsize=(8.5, 0.6 * len(table) + 1.1))
     for column, (colour, mark) in columns.items():
@@ -121,12 +118,12 @@ def abstention(curves, thresholds):
     """What abstaining costs and saves: how often the answers that are given are right, by the share of scans answered.
 
     Args:
-        curves: by name, ``prediction.abstention``.
+        curves: by name, ``prediction.abstention``; of two networks.
         thresholds: by the same names, the confidence below which it abstains, marked; names without one have no mark.
     """
     figure, axis = plt.subplots(figsize=(7, 3.6))
     said = []
-    for (name, curve), colour in zip(curves.items(), (*NETWORK_COLOURS, figures.VALIDATION, "#009E73")):
+    for (name, curve), colour in zip(curves.items(), NETWORK_COLOURS):
         axis.plot(100 * curve["answered"], 100 * curve["accuracy"], color=colour, linewidth=2, label=name)
         if name in thresholds:
             row = curve[curve["threshold"] >= thresholds[name]].iloc[0]
@@ -150,7 +147,7 @@ def looks(inspected, manifest, wrong, folder=None, columns=2):
         folder: the dataset's folder, or None.
         columns: scans of each class.
     """
-    first, second = inspected
+    second = inspected[1]
     truth = evaluation.truth(second.paths, manifest)
     answers, sure = second.probabilities[0].argmax(axis=1), second.probabilities[0].max(axis=1)
     chosen = ((answers != truth) if wrong else (answers == truth)) & figures.may_be_shown(manifest)[second.paths].to_numpy()
@@ -169,7 +166,8 @@ def looks(inspected, manifest, wrong, folder=None, columns=2):
     counts = [int((chosen & (truth == index)).sum()) for index in range(len(dataset.CLASSES))]
     kind = "wrongly" if wrong else "rightly"
     told = ", ".join(f"{name} {count}" for name, count in zip(dataset.NAMES, counts))
-    sentence = f"Scans that may be shown, and that {second.network} names {kind}: {told}; {len(shown)} are drawn."
+    sentence = f"Scans that may be shown, and that {second.network} names {kind}: {told}; {len(shown)} are drawn"
+    sentence += ", as phantoms, under the heat of the scans." if folder is None else "."
     return figures.finish(figure, sentence)
 
 
@@ -177,7 +175,7 @@ def _draw_heat(axis, found, config, row, folder):
     """One scan as a network sees it, its heat over it, and what it answers."""
     path = found.paths[row]
     picture = inspection.view(config, _scan(path, folder, seed=int(row)))
-    _show(axis, picture)
+    figures.show_picture(axis, picture, drawn=folder is None)
     side = picture.shape[::-1]
     heat = np.asarray(Image.fromarray(found.heat[row]).resize(side, Image.Resampling.BICUBIC)).clip(0, 1)
     axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat**0.7)  # where there is none the scan shows
@@ -194,12 +192,13 @@ def heat_on_dark(inspected):
     figure, axis = plt.subplots(figsize=(8, 0.6 * len(inspected) + 0.9))
     said = []
     for number, (found, colour) in enumerate(zip(inspected, NETWORK_COLOURS)):
-        ratio = np.nanmean(found.dark) / found.dark_area.mean()
         heat, area = 100 * np.nanmean(found.dark), 100 * found.dark_area.mean()
         axis.plot([heat, area], [number, number], color=colour, linewidth=2)
         axis.plot(heat, number, "o", color=colour, markeredgecolor="black", markersize=9)
         axis.plot(area, number, "|", color=colour, markersize=16, markeredgewidth=3)
-        said.append(f"{found.network} {heat:.0f} % of the heat on {area:.0f} % of the picture ({ratio:.2f} times its share)")
+        said.append(
+            f"{found.network} {heat:.0f} % of the heat on {area:.0f} % of the picture ({found.dark_ratio:.2f} times its share)"
+        )
     figures.label_rows(axis, [found.network for found in inspected], "share on dark pixels (%): heat (dot), area (stroke)")
     axis.set_xlim(left=0)
     return figures.finish(figure, f"On dark pixels, mean over the scans: {'; '.join(said)}.")
@@ -217,11 +216,12 @@ def spoiled_scans(path, folder=None):
     figure, axes = plt.subplots(3, 1 + len(kinds), figsize=(1.5 * (1 + len(kinds)), 5))
     for axis in axes[1:, 0]:
         axis.axis("off")
-    _show(axes[0, 0], inspection.view(inspection.REPORT, scan))
+    figures.show_picture(axes[0, 0], inspection.view(inspection.REPORT, scan), drawn=folder is None)
     axes[0, 0].set_title("as it is", fontsize=9)
     for column, (kind, strengths) in zip(axes.T[1:], kinds.items()):
         for axis, strength in zip(column, strengths):
-            _show(axis, inspection.view(inspection.REPORT, robustness.spoil(scan, kind, strength, path)))
+            spoiled = robustness.spoil(scan, kind, strength, path)
+            figures.show_picture(axis, inspection.view(inspection.REPORT, spoiled), drawn=folder is None)
             axis.set_title(f"{kind} {strength}", fontsize=9)
     what = "A drawn phantom, no scan" if folder is None else "One scan"
     return figures.finish(figure, f"{what}, and spoiled in {len(kinds)} ways, three strengths each.")

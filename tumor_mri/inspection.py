@@ -25,7 +25,6 @@ GOOD = ("as it is", 0)
 CONDITIONS = (GOOD, *((kind, strength) for kind, strengths in robustness.STRENGTHS.items() for strength in strengths))
 SIDE = 32  # pixels of a heat map that is kept
 DARK = 26  # grey levels: what is darker lies around the head, most of it
-NONE = dataset.CLASSES.index("no_tumor")
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,11 @@ class Inspection:
     heat: np.ndarray
     dark: np.ndarray
     dark_area: np.ndarray
+
+    @property
+    def dark_ratio(self) -> float:
+        """Mean share of the heat on dark pixels, over their mean share of the picture: 1 for heat spread at random."""
+        return float(np.nanmean(self.dark) / self.dark_area.mean())
 
 
 def view(config, scan) -> np.ndarray:
@@ -74,12 +78,9 @@ def look(config, trained, paths, folder, progress=True) -> Inspection:
         folder: the dataset's.
         progress: show a bar.
     """
-    from tumor_mri.quiet import keras
-
     scans = {path: preprocessing.read(Path(folder) / path) for path in paths}
     good = np.stack([view(config, scan) for scan in scans.values()])
-    model = recipe.build(config, good.shape[1:])
-    model.set_weights(keras.saving.load_model(trained, compile=False, safe_mode=True).get_weights())  # in float32
+    model = recipe.load(config, good.shape[1:], trained)
     probabilities = []
     for kind, strength in tqdm(CONDITIONS, desc=evaluation.network_name(config), unit="condition", disable=not progress):
         seen = np.stack([view(config, _spoiled(scans[path], kind, strength, path)) for path in paths])
@@ -164,7 +165,7 @@ def robustness_table(inspected, manifest) -> pd.DataFrame:
         for (kind, strength), row, scored in zip(CONDITIONS, classes, right):
             interval = statistics.group_interval(scored["right"], scored["group"])
             points = [100 * value for value in statistics.group_difference(right[0], scored)]
-            missed = (row[truth != NONE] == NONE).mean()
+            missed = (row[truth != dataset.NO_TUMOUR] == dataset.NO_TUMOUR).mean()
             rows.append((found.network, kind, strength, scored["right"].mean(), *interval, *points, missed))
     columns = ["network", "kind", "strength", "accuracy", "low", "high", "points", "points_low", "points_high", "missed"]
     return pd.DataFrame(rows, columns=columns)

@@ -18,7 +18,6 @@ from tumor_mri import (
     benchmark,
     dataset,
     evaluation,
-    network,
     preprocessing,
     protocols,
     recipe,
@@ -69,9 +68,7 @@ def load(folder=FOLDER) -> Published:
     """
     from tumor_mri.quiet import keras
 
-    folder = Path(folder)
-    _check(folder)
-    said = about(folder)
+    folder, said = Path(folder), about(folder)
     with np.load(folder / FEATURES, allow_pickle=False) as stored:
         features, paths = _unit_length(stored["features"].astype(np.float32)), stored["paths"]
     model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
@@ -82,12 +79,10 @@ def about(folder=FOLDER) -> dict:
     """What the published network says of itself: temperature, abstain_below, and the key of its record.
 
     Raises:
-        PredictionError: where there is none.
+        PredictionError: where a file of the network is missing, or not what was published.
     """
-    try:
-        return json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PredictionError(f"there is no published network in {folder}: {error.filename}: {error.strerror}") from None
+    _check(Path(folder))
+    return json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
 
 
 def _check(folder):
@@ -242,7 +237,7 @@ def choose_threshold(confidence, right, wanted=SURE_ENOUGH) -> float:
     return float(enough["threshold"].iloc[0]) if len(enough) else 1.0
 
 
-def publish(folder=FOLDER, progress=True) -> Path:
+def publish() -> Path:
     """Train the published network on all of Training, and write its files and its record; returns the folder.
 
     Temperature and threshold come from the recorded runs of the same recipe on the grouped folds, that is from patients that
@@ -255,11 +250,11 @@ def publish(folder=FOLDER, progress=True) -> Path:
     temperature, threshold = calibrate(_grouped_runs(), manifest)
     with tempfile.TemporaryDirectory() as scratch:
         trained = Path(scratch) / MODEL
-        run = training.train(CONFIG, manifest=manifest, progress=progress, save_to=trained)
-        write(folder, trained, {"temperature": temperature, "abstain_below": threshold, "record": CONFIG.key}, manifest)
+        run = training.train(CONFIG, manifest=manifest, save_to=trained)
+        write(FOLDER, trained, {"temperature": temperature, "abstain_below": threshold, "record": CONFIG.key}, manifest)
     records.save(run, study.RECORDED, overwrite=True)
-    write_card(manifest)
-    return Path(folder)
+    write_card(benchmark.table(manifest), manifest)
+    return FOLDER
 
 
 def _grouped_runs():
@@ -288,12 +283,9 @@ def write(folder, trained, about, manifest) -> None:
         about: temperature, abstain_below and whatever else tells of it.
         manifest: table of the images.
     """
-    from tumor_mri.quiet import keras
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model = network.build_residual()
-    model.set_weights(keras.saving.load_model(trained, compile=False, safe_mode=True).get_weights())
+    model = recipe.load(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
     model.save(folder / MODEL)
     kept = (manifest["split"] == "Training").to_numpy()
     features, _ = _with_features(model).predict(preprocessing.load(manifest)[kept][..., None], verbose=0)
@@ -335,7 +327,7 @@ def answered_table(manifest) -> pd.DataFrame:
     """
     said, testing = about(), study.find(CONFIG, [study.RECORDED])
     truth = evaluation.truth(testing.test_paths, manifest)
-    unseen = np.isin(testing.test_paths, manifest["path"].iloc[protocols.unseen_testing(manifest)])
+    unseen = protocols.is_unseen(testing.test_paths, manifest)
     published = said["temperature"], said["abstain_below"]
     sets = {
         "new patients of Training (grouped)": _each_calibrated_by_the_others(_grouped_runs(), manifest),
@@ -355,9 +347,13 @@ def _each_calibrated_by_the_others(runs, manifest):
     return [np.concatenate(part) for part in zip(*parts)]
 
 
-def write_card(manifest) -> None:
-    """Write the figures of ``MODEL_CARD.md``, from the records and the published files."""
-    scores = benchmark.table(manifest)
+def write_card(scores, manifest) -> None:
+    """Write the figures of ``MODEL_CARD.md``, from the records and the published files.
+
+    Args:
+        scores: `benchmark.table`.
+        manifest: table of the images.
+    """
     tables.write(CARD, "figures", benchmark.as_markdown(scores[scores["network"].str.startswith("residual")]))
     tables.write(CARD, "confidence", tables.as_markdown(tables.in_percent(answered_table(manifest))))
     runs = [*_grouped_runs(), study.find(CONFIG, [study.RECORDED])]

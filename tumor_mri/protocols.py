@@ -77,6 +77,11 @@ def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(is_testing & ~manifest["near_copy"].astype(bool) & ~manifest["group"].isin(known))
 
 
+def is_unseen(paths, manifest: pd.DataFrame) -> np.ndarray:
+    """Which images are of unseen Testing, bool, (paths,)."""
+    return np.isin(paths, manifest["path"].iloc[unseen_testing(manifest)])
+
+
 def foreign_halves(manifest: pd.DataFrame) -> tuple:
     """The foreign gliomas in two halves that keep groups whole: two arrays of rows."""
     rows = testing_parts(manifest)["foreign gliomas"]

@@ -49,6 +49,20 @@ def build(config, size):
     return network.build_cnn(config.widths, input_shape=(*size, 3 if config.recipe == "report" else 1))
 
 
+def load(config, size, path):
+    """The trained network of a run, in float32 whatever it trained in.
+
+    Args:
+        config, size: as `build` takes them.
+        path: where `training.train` saved it.
+    """
+    from tumor_mri.quiet import keras
+
+    model = build(config, size)
+    model.set_weights(keras.saving.load_model(path, compile=False, safe_mode=True).get_weights())
+    return model
+
+
 def optimizer(config, steps):
     """The optimizer of a run.
 
