@@ -152,7 +152,7 @@ def test_mcnemar_pairs_differ_in_one_thing(scores):
 
 
 def test_differences_are_to_the_base_network_of_the_same_seed(scores):
-    table = evaluation.width_differences(scores).set_index(["protocol", "widths"])
+    table = evaluation.network_differences(scores).set_index(["protocol", "widths"])
     means = evaluation.run_scores(scores).set_index(["protocol", "widths", "seed"])["accuracy"].sort_index()
     row = table.loc[("training_only", CHOSEN)]
     expected = 100 * (means["training_only", CHOSEN] - means["training_only", BASE])
@@ -160,6 +160,16 @@ def test_differences_are_to_the_base_network_of_the_same_seed(scores):
     assert row["difference"] == pytest.approx(expected.mean())
     assert row["low"] < row["difference"] < row["high"]
     assert BASE not in table.index.get_level_values("widths")
+
+
+def test_differences_are_paired_by_fold_too(scores):
+    """A run of one fold is compared with the reference's run of that fold, not with its other folds."""
+    one = scores[(scores["protocol"] == "training_only") & (scores["seed"] == 1) & (scores["widths"] == BASE)]
+    folds = pd.concat([one, one.assign(fold=1, right=0.0)])
+    alone = pd.concat([folds, one.assign(widths="other")])
+    for reference, other in ((BASE, "other"), ("other", BASE)):
+        row = evaluation.network_differences(alone, reference).iloc[0]
+        assert (row["widths"], row["difference"], row["low"], row["high"]) == (other, 0, 0, 0)
 
 
 def test_recalls_and_their_differences(scores):
@@ -182,22 +192,26 @@ def _as_float32(run):
 def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     base = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == (32, 64, 128, 128)]
     exact = [_as_float32(run) for run in base]
-    pairs = evaluation.precision_pairs([*base, *exact], manifest)
-    assert set(pairs.columns) == {"mixed_bfloat16", "float32"}
-    assert pairs.index.tolist() == [run.config.seed for run in base]
-    assert statistics.paired_difference(pairs["float32"], pairs["mixed_bfloat16"])["difference"] == 0
+    pairs = evaluation.precision_scores([*base, *exact], manifest)
+    assert set(pairs["widths"]) == {"mixed_bfloat16", "float32"}
+    same = evaluation.network_differences(pairs, reference="float32")
+    assert (same["widths"].tolist(), same["pairs"].tolist()) == (["mixed_bfloat16"], [len(base)])
+    assert (same[["difference", "low", "high", "detectable"]] == 0).all(axis=None)
+    worse = pairs.assign(right=pairs["right"].where(pairs["widths"] == "float32", 0.9 * pairs["right"]))
+    lost = evaluation.network_differences(worse, reference="float32").iloc[0]
+    assert lost["high"] < -8 and lost["difference"] == pytest.approx(-10 * pairs["right"].mean())
     with pytest.raises(evaluation.EvaluationError, match="precisions"):
         evaluation.image_scores([*base, *exact], manifest)
     with pytest.raises(evaluation.EvaluationError, match="each seed needs"):
-        evaluation.precision_pairs([*base, exact[0]], manifest)
+        evaluation.precision_scores([*base, exact[0]], manifest)
     with pytest.raises(evaluation.EvaluationError, match="each seed needs"):
-        evaluation.precision_pairs(base, manifest)
+        evaluation.precision_scores(base, manifest)
     other = [replace(run, config=replace(run.config, widths=(25, 50, 100, 100))) for run in exact]
     with pytest.raises(evaluation.EvaluationError, match="settings"):
-        evaluation.precision_pairs([*base, *other], manifest)
+        evaluation.precision_scores([*base, *other], manifest)
     elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in exact]
     with pytest.raises(evaluation.EvaluationError, match="backends"):
-        evaluation.precision_pairs([*base, *elsewhere], manifest)
+        evaluation.precision_scores([*base, *elsewhere], manifest)
 
 
 def test_a_table_is_written_between_its_marks(tmp_path):
@@ -217,7 +231,7 @@ def test_figures_say_what_they_draw(runs, scores, manifest, capsys):
     on_b = [run for run in runs if run.config.protocol == "training_only"]
     unseen = evaluation.unseen_scores(on_b, manifest)
     figures.honest_accuracies(scores)
-    figures.width_differences(scores)
+    figures.network_differences(scores)
     figures.mcnemar_pairs(evaluation.mcnemar_pairs(scores))
     figures.stopping_epochs(evaluation.summarise(runs, manifest))
     figures.flattery(scores)

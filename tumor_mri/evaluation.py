@@ -15,6 +15,8 @@ DRAWS = 1000  # random draws of validation images
 ENOUGH = 394  # images in Testing: too few, says the report
 OSCILLATION_FROM = 10  # epochs before this one still climb: their changes are learning, not oscillation
 SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
+BASE = network.label(network.BASE_WIDTHS)  # as tables name the base network
+_PAIRED = ["protocol", "seed", "fold"]  # what two runs share that are compared as a pair
 HALVINGS = 20  # random halvings of the validation images when an epoch is chosen on one half and scored on the other
 
 
@@ -336,35 +338,43 @@ def recall_differences(first, second) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "first", "second", "difference", "low", "high"])
 
 
-def run_differences(scores) -> pd.DataFrame:
-    """Accuracy (cross-fitted) of each run minus that of the base network's run of the same protocol, seed and fold, in points.
+def run_differences(scores, reference=BASE) -> pd.DataFrame:
+    """Accuracy (cross-fitted) of each run minus that of a reference's run of the same protocol, seed and fold, in points.
 
-    Columns: protocol, widths, seed, fold, difference.
+    Args:
+        scores: `image_scores`.
+        reference: a network, as the column widths names it.
+
+    Returns:
+        Columns: protocol, widths, seed, fold, difference; a run without such a partner has no row.
     """
     runs = run_scores(scores)
-    keys = ["protocol", "seed", "fold"]
-    is_base = runs["widths"] == network.label(network.BASE_WIDTHS)
-    pairs = runs[~is_base].merge(runs[is_base], on=keys, suffixes=("", "_base"))
-    pairs["difference"] = 100 * (pairs["accuracy"] - pairs["accuracy_base"])
+    is_reference = runs["widths"] == reference
+    pairs = runs[~is_reference].merge(runs[is_reference], on=_PAIRED, suffixes=("", "_reference"))
+    pairs["difference"] = 100 * (pairs["accuracy"] - pairs["accuracy_reference"])
     return pairs[["protocol", "widths", "seed", "fold", "difference"]]
 
 
-def width_differences(scores) -> pd.DataFrame:
-    """How each network differs from the base network in accuracy (cross-fitted), in points; a row a protocol and network.
+def network_differences(scores, reference=BASE) -> pd.DataFrame:
+    """How each network differs from a reference in accuracy (cross-fitted), in points; a row a protocol and network.
 
-    Columns: protocol, widths, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
-    `statistics.paired_difference`, else ``groups``, by `statistics.group_difference`), difference, low, high, detectable (NaN
-    over groups).
+    Args:
+        scores, reference: as `run_differences` takes them.
+
+    Returns:
+        Columns: protocol, widths, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
+        `statistics.paired_difference`, else ``groups``, by `statistics.group_difference`), difference, low, high, detectable
+        (NaN over groups).
     """
     rows = []
-    for (protocol, widths), found in run_differences(scores).groupby(["protocol", "widths"], sort=False):
-        pairs = scores[(scores["protocol"] == protocol) & scores["seed"].isin(found["seed"])]
-        base, other = (pairs[pairs["widths"] == name] for name in (network.label(network.BASE_WIDTHS), widths))
+    for (protocol, widths), found in run_differences(scores, reference).groupby(["protocol", "widths"], sort=False):
+        paired = scores.merge(found[_PAIRED], on=_PAIRED)
+        one, other = (paired[paired["widths"] == name] for name in (reference, widths))
         if found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
-            means = (100 * part.groupby("seed")["right"].mean() for part in (base, other))
+            means = (100 * part.groupby("seed")["right"].mean() for part in (one, other))
             row = {"over": "seeds", **statistics.paired_difference(*means)}
         else:
-            difference, low, high = (100 * value for value in statistics.group_difference(per_image(base), per_image(other)))
+            difference, low, high = (100 * value for value in statistics.group_difference(per_image(one), per_image(other)))
             row = {"over": "groups", "pairs": found["seed"].nunique(), "difference": difference, "low": low, "high": high}
         rows.append({"protocol": protocol, "widths": widths, **row})
     columns = ["protocol", "widths", "pairs", "over", "difference", "low", "high", "detectable"]
@@ -390,11 +400,10 @@ def mcnemar_pairs(scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["protocol", "differ", "first", "second", "discordant", "p"])
 
 
-def precision_pairs(runs, manifest) -> pd.DataFrame:
-    """Accuracy (cross-fitted, of 1) of each seed under each precision: a row a seed, a column a precision.
+def precision_scores(runs, manifest) -> pd.DataFrame:
+    """The table of `image_scores` for runs of two precisions, whose names stand in the column widths.
 
-    The one place where precisions stand side by side, for `statistics.paired_difference`: `check_comparable` still refuses to
-    pool them.
+    The one place where precisions stand side by side, for `network_differences`: `check_comparable` still refuses to pool them.
 
     Raises:
         EvaluationError: where runs differ in more than seed and precision, or a seed lacks its partner.
@@ -404,10 +413,9 @@ def precision_pairs(runs, manifest) -> pd.DataFrame:
     found = {}
     for run in runs:
         found.setdefault(run.config.precision, []).append(run)
-    table = pd.DataFrame({name: image_scores(same, manifest).groupby("seed")["right"].mean() for name, same in found.items()})
-    if table.isna().any(axis=None) or table.shape[1] != 2:
+    if len(found) != 2 or len({frozenset(run.config.seed for run in same) for same in found.values()}) != 1:
         raise EvaluationError("each seed needs a run in each of two precisions")
-    return table
+    return pd.concat([image_scores(same, manifest).assign(widths=name) for name, same in found.items()], ignore_index=True)
 
 
 def calibration_errors(scores) -> pd.DataFrame:

@@ -630,13 +630,13 @@ def honest_accuracies(scores):
     return finish(figure, f"Cross-fitted accuracy in percent, with its 95 % interval: {'; '.join(said)}.")
 
 
-def width_differences(scores):
-    """How each network differs from the base network of the same protocol and seed: every pair, the mean, its 95 % interval.
+def network_differences(scores, reference=evaluation.BASE):
+    """How each network differs from a reference of the same protocol and seed: every pair, the mean, its 95 % interval.
 
     Args:
-        scores: `evaluation.image_scores`.
+        scores, reference: as `evaluation.network_differences` takes them.
     """
-    table, pairs = evaluation.width_differences(scores), evaluation.run_differences(scores)
+    table, pairs = (find(scores, reference) for find in (evaluation.network_differences, evaluation.run_differences))
     _, rows = _in_order(table)
     found = table.set_index(["protocol", "widths"]).loc[rows]
     figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 0.9))
@@ -647,10 +647,9 @@ def width_differences(scores):
         spread = row[["difference", "low", "high"]].astype(float)
         _draw_row(axis, number, points, *spread, PROTOCOL_COLOURS[protocol])
         said.append(f"{row_label(protocol, name)} {span_in_words(*spread, '+.1f')}")
-    label = f"accuracy minus that of {network.label(network.BASE_WIDTHS)} (points, cross-fitted)"
-    label_rows(axis, [row_label(*row) for row in rows], label)
+    label_rows(axis, [row_label(*row) for row in rows], f"accuracy minus that of {reference} (points)")
     across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()
-    sentence = f"Difference to the base network in points, with its 95 % interval: {'; '.join(said)}. "
+    sentence = f"Difference to {reference} in points, with its 95 % interval: {'; '.join(said)}. "
     return finish(figure, f"{sentence}{across} of {len(found)} intervals hold 0.")
 
 

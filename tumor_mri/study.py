@@ -51,11 +51,19 @@ _GROUPED = [
     for config in _configs("grouped", widths, ONE_SEED, fold=fold)
 ]
 _FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", network.BASE_WIDTHS, ONE_SEED, fold=fold)]
+_B_BASE_EXACT = _configs("training_only", network.BASE_WIDTHS, precision="float32")
 _OURS = [
     config
     for protocol, folds in (("grouped", protocols.GROUPED_FOLDS), ("testing_folder", 1))
     for fold in range(folds)
     for config in _configs(protocol, seeds=OUR_SEEDS, fold=fold, **recipe.RESIDUAL)
+]
+_ABLATION = {"protocol": "grouped", "seed": 1, "fold": 1}  # not the fold that chose the settings
+_ABLATED = [
+    training.RunConfig(**_ABLATION, **recipe.RESIDUAL),
+    *[training.RunConfig(**_ABLATION, without=name, **recipe.RESIDUAL) for name in recipe.INGREDIENTS],
+    training.RunConfig(**_ABLATION, recipe="prepared", epochs=recipe.RESIDUAL["epochs"], patience=None),
+    training.RunConfig(**_ABLATION),  # the report's network and recipe
 ]
 
 STUDIES = {
@@ -65,7 +73,9 @@ STUDIES = {
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
     "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
     "honest-evaluation": _SWEEP + _GROUPED,
+    "precision": _B_BASE + _B_BASE_EXACT,  # a control: what bfloat16 costs
     "network-that-generalises": [config for config in _GROUPED if config.widths == network.BASE_WIDTHS] + _OURS,
+    "ablation": _ABLATED,
 }
 
 
