@@ -78,9 +78,10 @@ def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys
     assert ("wrongly" if wrong else "rightly") in capsys.readouterr().out
 
 
-def test_heat_on_dark_pixels_stands_beside_its_area(inspected, capsys):
-    insight.heat_on_dark(inspected)
-    assert "second 30 % of the heat on 60 % of the picture (0.50 times its share)" in capsys.readouterr().out
+def test_heat_on_dark_pixels_stands_beside_its_area(inspected, manifest, capsys):
+    insight.heat_on_dark(inspected, manifest)
+    said = "second 30 % of the heat (30.0 to 30.0 over groups) on 60 % of the picture (0.50 times its share)"
+    assert said in capsys.readouterr().out
 
 
 def test_a_scan_is_spoiled_in_every_way(manifest):

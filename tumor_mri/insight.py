@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from tumor_mri import dataset, evaluation, figures, inspection, phantoms, preprocessing, robustness
+from tumor_mri import dataset, evaluation, figures, inspection, phantoms, preprocessing, robustness, statistics
 
 NETWORK_COLOURS = ("#444444", "#7B3FA0")  # the report's network, ours: neither is the colour of a class
 _MARKS = ("o", "s")
@@ -183,23 +183,30 @@ def _draw_heat(axis, found, config, row, folder):
     axis.set_title(f"says {dataset.NAMES[shares.argmax()]}\n{shares.max():.0%} sure", fontsize=8)
 
 
-def heat_on_dark(inspected):
+def heat_on_dark(inspected, manifest):
     """How much of the heat lies on what is dark, most of it around the head, beside how much of the picture is so dark.
 
     Args:
         inspected: list of `inspection.Inspection`.
+        manifest: table of the images: the interval of the heat is over its groups.
     """
     figure, axis = plt.subplots(figsize=(8, 0.6 * len(inspected) + 0.9))
+    groups = manifest.set_index("path")["group"]
     said = []
     for number, (found, colour) in enumerate(zip(inspected, NETWORK_COLOURS)):
-        heat, area = 100 * np.nanmean(found.dark), 100 * found.dark_area.mean()
-        axis.plot([heat, area], [number, number], color=colour, linewidth=2)
+        warm = ~np.isnan(found.dark)
+        interval = statistics.group_interval(found.dark[warm], groups.loc[found.paths[warm]])
+        heat, low, high, area = 100 * np.array([np.nanmean(found.dark), *interval, found.dark_area.mean()])
+        axis.plot([heat, area], [number, number], color=colour, linewidth=1)
+        axis.plot([low, high], [number, number], color=colour, linewidth=5, alpha=0.5, solid_capstyle="butt")
         axis.plot(heat, number, "o", color=colour, markeredgecolor="black", markersize=9)
         axis.plot(area, number, "|", color=colour, markersize=16, markeredgewidth=3)
         said.append(
-            f"{found.network} {heat:.0f} % of the heat on {area:.0f} % of the picture ({found.dark_ratio:.2f} times its share)"
+            f"{found.network} {heat:.0f} % of the heat ({low:.1f} to {high:.1f} over groups) on {area:.0f} % of the picture "
+            f"({found.dark_ratio:.2f} times its share)"
         )
-    figures.label_rows(axis, [found.network for found in inspected], "share on dark pixels (%): heat (dot), area (stroke)")
+    label = "share on dark pixels (%): heat (dot, in its 95 % interval), area (stroke)"
+    figures.label_rows(axis, [found.network for found in inspected], label)
     axis.set_xlim(left=0)
     return figures.finish(figure, f"On dark pixels, mean over the scans: {'; '.join(said)}.")
 

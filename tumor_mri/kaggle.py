@@ -57,8 +57,9 @@ SUPPORT_TITLE = "Brain tumour MRI: package and recorded runs"
 SUPPORT_SLUG = _slug(SUPPORT_TITLE)
 SUPPORT_SUBTITLE = "For the notebooks that reproduce and examine a small Keras network"
 SUPPORT_DESCRIPTION = """\
-The package `tumor_mri` as a wheel, which carries the manifest of the images and the recorded runs; both lie beside it too. No
-image: those are the dataset `{images}`. MIT licence. Material for learning. Not a diagnostic device."""
+The package `tumor_mri` as a wheel, which carries the manifest of the images, the recorded runs and the weights of the published
+network; manifest and runs lie beside it too. No image: those are the dataset `{images}`. MIT licence. Material for learning. Not
+a diagnostic device."""
 
 
 def build(output, user) -> list:
