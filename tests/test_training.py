@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,6 +33,30 @@ def test_the_base_network_is_the_reports():
     assert model.count_params() == 4_828_868
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_pooling_before_relu_changes_no_bit(precision):
+    """The order in which `training.train` has them against the report's, weights copied across: outputs, gradients, dropout."""
+    from tumor_mri.quiet import keras
+
+    generator = np.random.default_rng(0)
+    scans = generator.integers(0, 256, (8, 40, 40, 3)).astype(np.float32)
+    targets = np.eye(4, dtype=np.float32)[np.arange(8) % 4]
+    start, trained = network.build_cnn((8, 8, 8, 8), (40, 40, 3)).get_weights(), []
+    for pool_first in (False, True):
+        build = partial(network.build_cnn, (8, 8, 8, 8), (40, 40, 3), pool_first=pool_first)
+        model = training.build_alone(build, precision, seed=1)
+        model.set_weights(start)
+        before = model.predict(scans, verbose=0)
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="categorical_crossentropy")
+        for _ in range(3):
+            model.train_on_batch(scans, targets)
+        trained.append([before, *model.get_weights()])
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds[1:4] == ["Conv2D", "MaxPooling2D", "ReLU"] and model.layers[1].activation is keras.activations.linear
+    assert all(np.array_equal(one, other) for one, other in zip(*trained, strict=True))
+    assert not np.array_equal(trained[0][1], start[0])  # something was learned
+
+
 @pytest.mark.parametrize("widths", network.REPORT_WIDTHS)
 def test_parameters_are_counted_without_building(widths):
     assert network.parameter_count(widths) == network.build_cnn(widths).count_params()
@@ -55,8 +80,8 @@ def test_same_seed_same_bits(run, noise, manifest):
 def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypatch, precision):
     built, build = [], network.build_cnn
 
-    def watch(widths, input_shape):
-        built.append((keras.config.dtype_policy().name, build(widths, input_shape)))
+    def watch(widths, **settings):
+        built.append((keras.config.dtype_policy().name, build(widths, **settings)))
         return built[-1][1]
 
     from tumor_mri.quiet import keras

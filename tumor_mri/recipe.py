@@ -37,16 +37,17 @@ def families(config) -> tuple:
     return tuple(name for name in preprocessing.FAMILIES if config.recipe == "prepared" and name != config.without)
 
 
-def build(config, size):
+def build(config, size, to_train=False):
     """The network of a run, uncompiled.
 
     Args:
         config: a `training.RunConfig` of the report's network or the residual one.
         size: height and width of its images in pixels.
+        to_train: the report's network in its faster order, see ``pool_first`` of `network.build_cnn`.
     """
     if config.network == "residual":
         return network.build_residual((*size, 1), residual=config.without != "residual", pooling=config.without != "pooling")
-    return network.build_cnn(config.widths, input_shape=(*size, 3 if config.recipe == "report" else 1))
+    return network.build_cnn(config.widths, input_shape=(*size, 3 if config.recipe == "report" else 1), pool_first=to_train)
 
 
 def load(config, size, path):

@@ -163,7 +163,7 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
     train_rows = split.train[: config.train_images]
 
     def build_both():
-        inner = build() if build else recipe.build(config, images.shape[1:])
+        inner = build() if build else recipe.build(config, images.shape[1:], to_train=True)
         return inner, _grey_input(inner, images.shape[1:])
 
     batches = _shuffled_batches(images, labels, train_rows, config)
