@@ -34,6 +34,16 @@ def test_the_fastest_epoch_counts_and_runs_side_by_side_share_their_time():
     assert figures["share_of_bfloat16_limit"] == pytest.approx(figures["setting"]["operations_per_epoch"] / 4e11 / 10)
 
 
+def test_medians_stand_beside_the_fastest_and_what_falls_short_is_said():
+    figures = describe()
+    assert figures["by_median"]["ratio_to_report"] == pytest.approx(37.5 / 11.5)
+    assert set(figures["reasons"]) == {"ratio_to_pytorch"}  # not measured; the others are as wanted
+    slow = describe(rates={"float32": 2e11, "bfloat16": 4e13})
+    assert slow["reasons"]["share_of_bfloat16_limit"].startswith(f"{slow['share_of_bfloat16_limit']:.2f}, where 0.55 was wanted")
+    assert "with runs side by side" in slow["reasons"]["share_of_bfloat16_limit"]
+    assert "ratio_to_pytorch" not in figures["side_by_side"]  # the peer was not timed side by side
+
+
 def test_what_could_not_be_measured_has_a_reason_and_no_figure():
     figures = describe(rates={"float32": 2e11})
     assert figures["ratio_to_pytorch"] is None and figures["share_of_bfloat16_limit"] is None
@@ -56,6 +66,8 @@ def test_operations_are_those_that_the_layers_need():
 def test_the_readme_says_what_was_measured():
     figures = json.loads(speed.LATEST.read_text())
     assert speed.sentence(figures) in speed.README.read_text(encoding="utf-8"), "run `make bench`"
+    assert not figures["commit"].endswith("+")
+    assert figures["setting"]["rounds"] >= 3
 
 
 def test_a_thousand_runs_cost_what_the_median_epoch_says():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -140,6 +141,30 @@ def test_the_seed_makes_the_weights_whatever_was_built_before():
     network.build_cnn(CONFIG.widths)
     assert np.array_equal(first_weight(1), once)
     assert not np.array_equal(first_weight(2), once)
+
+
+ON_JAX = """
+import sys
+import numpy as np
+from tumor_mri import dataset, records, recipe, training
+manifest = dataset.load_manifest()
+for number, (settings, side) in enumerate([({"widths": (4, 4, 4, 4)}, 150), (recipe.RESIDUAL, 32)]):
+    noise = np.random.default_rng(0).integers(0, 256, (len(manifest), side, side), dtype=np.uint8)
+    config = training.RunConfig("training_only", **settings | {"epochs": 2}, train_images=64)
+    records.save(training.train(config, noise, manifest, progress=False), sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed: python -m pip install jax")
+def test_both_networks_train_on_jax_too(manifest, tmp_path):
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], env=environment, check=True, timeout=600)
+    runs = records.load_all(tmp_path)
+    assert {run.config.network for run in runs} == {"cnn", "residual"}
+    for run in runs:
+        assert run.environment["backend"] == "jax" and run.epochs_run == 2
+        evaluation.check(run, manifest)
+        assert np.array_equal(run.val_probabilities.argmax(axis=1), run.val_classes[run.best_epoch - 1])
 
 
 def test_the_best_epoch_comes_back(run):
