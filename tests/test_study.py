@@ -93,7 +93,7 @@ def test_a_run_that_cannot_be_recorded_is_kept_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(study.tempfile, "gettempdir", lambda: str(tmp_path))
     with pytest.raises(records.RecordError, match="could not be recorded .* kept as"):
-        study._keep(empty_run(TINY), tmp_path / "file" / "below")
+        study.keep(empty_run(TINY), tmp_path / "file" / "below")
     assert TINY in whole_records(tmp_path / "tumor_mri-runs")
 
 
@@ -106,20 +106,22 @@ def test_a_folder_that_cannot_be_written_stops_a_study_before_it_trains(tmp_path
 def test_what_another_process_has_recorded_is_left_alone(tmp_path):
     records.save(empty_run(TINY), tmp_path)
     before = records.path_of(TINY, tmp_path).read_bytes()
-    study._keep(replace(empty_run(TINY), seconds=2.0), tmp_path)
+    study.keep(replace(empty_run(TINY), seconds=2.0), tmp_path)
     assert records.path_of(TINY, tmp_path).read_bytes() == before
 
 
 def test_the_bar_counts_runs_and_epochs(capsys):
     with study._Progress("tiny", SEEDS) as progress:
-        progress.on_epoch((0.0, {"key": SEEDS[0].key, "epoch": 3}))
+        progress.on_epoch((0.0, {"key": SEEDS[0].key, "epoch": 3, "loss": 0.5, "accuracy": 0.75, "val_accuracy": 0.625}))
         progress.on_epoch((0.0, {"key": SEEDS[1].key, "epoch": 0}))
         progress.on_epoch((0.0, {"key": "of another study", "epoch": 3}))
         assert progress.bar.n == pytest.approx(1)
         progress.on_end(SEEDS[0], failed=False)
         progress.on_end(SEEDS[2], failed=True)
         assert progress.bar.n == 2
-    assert "1 of 3 runs done, 1 running, 1 failed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 3 runs done, 1 running, 1 failed" in said
+    assert "left, last epoch: loss 0.500, accuracy 0.750, validation 0.625" in said
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path):
@@ -202,6 +204,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing_but_time(cluster, 
     thread.join(DEADLINE)
     assert [run.config for run in result] == longer
     assert set(whole_records(tmp_path / "runs")) == set(longer)
+    assert all(set(study.SHOWN) <= set(event) for event in said() if event["epoch"] > 0)
     begun = [event["key"] for event in said() if event["epoch"] == 0]
     assert len(begun) == 4  # the interrupted run was begun again, and no other
 

@@ -89,8 +89,7 @@ def _complete(wanted, folders, build_network, images):
     runs = {config: study.find(config, folders) for config in wanted}
     missing = [config for config, found in runs.items() if found is None]
     for config in tqdm(missing, desc=name, unit="run", disable=not missing):
-        runs[config] = training.train(config, images, manifest, build=build_network)
-        records.save(runs[config], folders[-1])
+        runs[config] = study.keep(training.train(config, images, manifest, build=build_network), folders[-1])
     for config, run in runs.items():
         if run.environment["architecture"] != training.describe(built):
             raise ValueError(f"{config.key} was trained with another network of the name {name!r}: choose another, or delete it")

@@ -25,10 +25,11 @@ OUR_SEEDS = (1,)  # of the network that generalises better
 MEMORY_OF_A_RUN = 2.5e9  # bytes, measured and rounded up
 PATIENCE = 30  # seconds to wait for a scheduler's workers
 TOPIC = "tumor_mri.epoch"
+SHOWN = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation"}  # of the epoch that ended last, in the bar
 # glibc gives large blocks back and takes them anew at each step, page by page, and Dask asks it to do so eagerly: measured, a
 # step then takes 1.3 times as long as with memory kept
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 34, "MALLOC_MMAP_THRESHOLD_": 1 << 32}
-BAR = "{desc} {percentage:3.0f} %|{bar}| {elapsed} so far, at most {remaining} left"
+BAR = "{desc} {percentage:3.0f} %|{bar}| {elapsed} so far, at most {remaining} left{postfix}"
 
 
 def _configs(protocol, widths, seeds=SEEDS, **settings):
@@ -97,7 +98,8 @@ def run(name, retrain=False) -> list:
     """The runs of a study, in its order: a list of `training.Run`.
 
     Recorded runs are read; a run that is not recorded is trained and kept under ``build/runs``. With ``TUMOR_MRI_RETRAIN=smoke``
-    in the environment, one tiny run of each network is trained instead: a test that training works, not a result.
+    in the environment, one tiny run of each network is trained instead: a test that training works, not a result. Where a record
+    is lacking and `retrain` is not asked for, the run is trained in the precision of the others, whatever suits this machine.
 
     Args:
         name: a key of `STUDIES`.
@@ -128,7 +130,7 @@ def train(name, record=False, scheduler=None, workers=None) -> list:
     Args:
         name: a key of `STUDIES`.
         record: keep the runs with the committed records, in ``data/results``, and in the published precision; else under
-            ``build/runs``, in the precision that suits this machine.
+            ``build/runs``, in the precision that suits this machine, on workers elsewhere too.
         scheduler, workers: see `complete`.
 
     Raises:
@@ -192,7 +194,7 @@ def _spread(missing, folder, scheduler, workers, title):
         for future in as_completed(futures):
             config = futures[future]
             try:
-                runs[config] = _keep(records.decode(future.result(), config.key), folder)
+                runs[config] = keep(records.decode(future.result(), config.key), folder)
             except Exception as error:  # whatever ends one run, the others go on
                 failures[config] = _reason(error)
             progress.on_end(config, failed=config in failures)
@@ -270,13 +272,14 @@ def _train_on_worker(config):
     worker = get_worker()
 
     def report(epoch, logs):
-        worker.log_event(TOPIC, {"key": config.key, "epoch": epoch})
+        said = {name: float(logs[name]) for name in SHOWN if name in logs}
+        worker.log_event(TOPIC, {"key": config.key, "epoch": epoch, **said})
 
     with _ONE_AT_A_TIME:
         return records.encode(training.train(config, progress=report))
 
 
-def _keep(run, folder):
+def keep(run, folder):
     """Record a run. Where the folder has become full or unwritable, record it among temporary files rather than lose it."""
     try:
         records.save(run, folder)
@@ -318,6 +321,9 @@ class _Progress:
         _, said = event
         if said["key"] in self.limits:
             self.epochs[said["key"]] = said["epoch"]
+            figures = [f"{shown} {said[name]:.3f}" for name, shown in SHOWN.items() if name in said]
+            if figures:
+                self.bar.set_postfix_str(f"last epoch: {', '.join(figures)}", refresh=False)
             self._draw()
 
     def on_end(self, config, failed):
