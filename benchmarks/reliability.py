@@ -1,9 +1,10 @@
 """Does a study survive being killed? ``python -m benchmarks.reliability`` kills one at random moments and lets it go on.
 
 A tiny study of three runs trains into a temporary folder, is killed with SIGKILL, and is started again until all runs are
-there; then the next study begins, until the kills are spent. Every other kill takes the whole process group, as a power cut
-would; the others take the study alone, and its workers must end by themselves. Half of the kills wait for the moment in which
-a record is written. What is looked for afterwards: see `inspect`.
+there; then the next study begins, until enough kills have interrupted work (one that comes after the last record is counted
+apart). Every other kill takes the whole process group, as a power cut would; the others take the study alone, and its workers
+must end by themselves. Half of the kills wait for the moment in which a record is written. What is looked for afterwards: see
+`inspect`.
 """
 
 import argparse
@@ -62,18 +63,23 @@ def measure(kills, seed) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         length = _undisturbed(Path(folder))
     killed, resumed = [], []
-    while len(killed) < kills:
+    while _interrupting(killed) < kills:
         with tempfile.TemporaryDirectory() as folder:
             before, folder = {}, Path(folder)
-            while len(killed) < kills and len(before) < len(WANTED):
+            while _interrupting(killed) < kills and len(before) < len(WANTED):
                 found = _kill(folder, moments.uniform(0, length), len(killed))
                 after = _contents(folder)
                 killed.append(found | inspect(folder) | {"altered": _altered(before, after)})
-                print(f"kill {len(killed)} of {kills}: {len(after)} of {len(WANTED)} runs recorded", file=sys.stderr)
+                print(f"kill {_interrupting(killed)} of {kills}: {len(after)} of {len(WANTED)} runs recorded", file=sys.stderr)
                 before = after
             _undisturbed(folder)
             resumed.append(inspect(folder) | {"altered": _altered(before, _contents(folder))})
     return {"kills": killed, "studies": resumed}
+
+
+def _interrupting(killed):
+    """How many kills left runs to be trained."""
+    return sum(kill["present"] < len(WANTED) for kill in killed)
 
 
 def _start(folder):
@@ -121,9 +127,9 @@ def _kill(folder, seconds, number):
 
 
 def _wait_for_writing(folder, process):
-    """Return as soon as a file appears in `folder`, or the study ends."""
+    """Return as soon as a new file appears in `folder`, or the study ends; files that are swept away do not count."""
     before = set(os.listdir(folder))
-    while process.poll() is None and set(os.listdir(folder)) == before:
+    while process.poll() is None and set(os.listdir(folder)) <= before:
         time.sleep(0.0002)  # a record is written within milliseconds
 
 
@@ -165,8 +171,8 @@ def describe(measured, seed) -> dict:
     """The figures of ``reliability.json``, from what `measure` returns."""
     both = measured["kills"] + measured["studies"]
     figures = {
-        "kill_count": len(measured["kills"]),
-        "kills_after_the_end": sum(kill["had_ended"] for kill in measured["kills"]),
+        "kills_that_interrupted": _interrupting(measured["kills"]),
+        "kills_too_late": len(measured["kills"]) - _interrupting(measured["kills"]),
         "studies_resumed": len(measured["studies"]),
         "runs_lacking_after_resume": sum(len(WANTED) - found["present"] for found in measured["studies"]),
         "stray_files_after_resume": sum(found["stray_files"] for found in measured["studies"]),

@@ -113,10 +113,10 @@ def guessing(residual, manifest):
 def test_the_residual_network_also_answers_with_mirrored_scans_and_with_its_seeds(guessing, manifest):
     combined = benchmark.combined(guessing, manifest)
     found = benchmark.score(combined, manifest).set_index("network")
-    assert list(found.index) == ["residual, flips", "residual, flips, 2 seeds together"]
-    assert list(found["seeds"]) == [2, 1] and set(found["over"]) == {"groups"}
+    assert list(found.index) == ["residual, flips", "residual, 2 seeds together", "residual, flips, 2 seeds together"]
+    assert list(found["seeds"]) == [2, 1, 1] and set(found["over"]) == {"groups"}
     mean = sum(run.val_probabilities + run.val_flipped for run in guessing if run.config.fold == 3) / 4
-    answer = next(run for run in combined if run.config.network.endswith("together") and run.config.fold == 3)
+    answer = next(run for run in combined if run.config.network.endswith("flips, 2 seeds together") and run.config.fold == 3)
     assert np.allclose(answer.val_probabilities, mean)
     lacking = [run for run in guessing if (run.config.seed, run.config.fold) != (2, 4)]
     assert not any("together" in run.config.network for run in benchmark.combined(lacking, manifest))  # a seed lacks a fold

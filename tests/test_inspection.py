@@ -1,10 +1,10 @@
-"""What networks make of good and spoiled scans, here untrained ones of phantoms, and what is recorded of the real ones."""
+"""What networks make of good and spoiled scans: untrained ones of phantoms, and what is recorded of the real ones."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tumor_mri import dataset, evaluation, inspection, network, phantoms, robustness
+from tumor_mri import dataset, evaluation, inspection, network, phantoms, robustness, study
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,16 @@ def looked(request, few, scans, tmp_path_factory):
     config, path = request.param, tmp_path_factory.mktemp("trained") / "network.keras"
     (network.build_residual() if config.network == "residual" else network.build_cnn(config.widths)).save(path)
     return config, inspection.look(config, path, few["path"], scans, progress=False)
+
+
+def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
+    """Both were trained anew to be inspected, so that their answers may differ a little from those of the recorded runs."""
+    for config, found in zip(inspection.CONFIGS, inspection.read()):
+        run = study.find(config, [study.RECORDED])
+        assert list(found.paths) == run.val_paths
+        assert found.probabilities.shape == (len(inspection.CONDITIONS), len(found.paths), 4)
+        agreement = (found.probabilities[0].argmax(axis=1) == run.val_probabilities.argmax(axis=1)).mean()
+        assert agreement > 0.99
 
 
 def test_each_scan_is_shown_in_each_condition(looked, few):

@@ -43,7 +43,15 @@ def scan():
 
 
 def test_the_weights_are_small_enough_to_be_in_a_repository(folder):
-    assert (folder / prediction.MODEL).stat().st_size <= 5_000_000
+    for somewhere in (folder, prediction.FOLDER):
+        assert (somewhere / prediction.MODEL).stat().st_size <= 5_000_000
+
+
+def test_the_published_files_are_whole_and_come_from_the_records(manifest):
+    said = prediction.about()  # held against their digests
+    assert said["record"] == prediction.CONFIG.key
+    temperature, threshold = prediction.calibrate(prediction._grouped_runs(), manifest)
+    assert (said["temperature"], said["abstain_below"]) == pytest.approx((temperature, threshold))
 
 
 @pytest.mark.parametrize("name", [prediction.MODEL, prediction.FEATURES, prediction.ABOUT])

@@ -215,15 +215,20 @@ def recorded() -> list:
 
 
 def combined(runs, manifest) -> list:
-    """The residual networks among `runs` as they answer with the mirrored scan, and all seeds of a protocol together.
+    """The residual networks among `runs` as they answer with the mirrored scan, and all seeds of a protocol together, both ways.
 
     Returns:
         list of runs, see `ensemble`; seeds answer together where there are two or more, in all folds of the protocol.
     """
-    mirrored = [ensemble.with_flips(run, manifest) for run in runs if run.config.network == "residual"]
-    found = list(mirrored)
+    plain = [run for run in runs if run.config.network == "residual"]
+    mirrored = [ensemble.with_flips(run, manifest) for run in plain]
+    return mirrored + _seeds_together(plain, manifest) + _seeds_together(mirrored, manifest)
+
+
+def _seeds_together(runs, manifest):
+    found = []
     for protocol, folds in FOLDS.items():
-        by_fold = [[run for run in mirrored if (run.config.protocol, run.config.fold) == (protocol, fold)] for fold in folds]
+        by_fold = [[run for run in runs if (run.config.protocol, run.config.fold) == (protocol, fold)] for fold in folds]
         seeds = set.intersection(*({run.config.seed for run in of_fold} for of_fold in by_fold))
         if len(seeds) > 1:
             found += [ensemble.together([run for run in of_fold if run.config.seed in seeds], manifest) for of_fold in by_fold]

@@ -25,7 +25,7 @@ def _first_of_each_class(manifest):
 
 
 def ingredients(manifest, folder=None):
-    """One scan of each class on its way into the network: whole, its head found, cropped, evened out, varied twice.
+    """One scan of each class on its way into the network: whole, its head found, cropped, evened out, varied in each family.
 
     Phantoms without a dataset.
 
@@ -38,18 +38,17 @@ def ingredients(manifest, folder=None):
         "the head\nthat was found",
         "cropped to it",
         "grey levels\nevened out",
-        "varied",
-        "varied anew",
+        *(f"varied:\n{family}" for family in preprocessing.FAMILIES),
     )
     paths = _first_of_each_class(manifest)
-    figure, axes = plt.subplots(len(paths), len(titles), figsize=(1.55 * len(titles), 1.62 * len(paths) + 0.4))
+    figure, axes = plt.subplots(len(paths), len(titles), figsize=(1.4 * len(titles), 1.47 * len(paths) + 0.4))
     generator = np.random.default_rng(1)
     for row, path in zip(axes, paths):
         scan = _scan(path, folder)
         small = scan if folder is None else dataset.scan(path, folder)
         cropped = preprocessing.crop_to_head(scan)
         prepared = preprocessing.prepare(scan)
-        varied = [preprocessing.vary(prepared, generator, tuple(preprocessing.FAMILIES)) for _ in range(2)]
+        varied = [preprocessing.vary(prepared, generator, (family,)) for family in preprocessing.FAMILIES]
         for axis, picture in zip(row, (inspection.view(inspection.REPORT, scan), small, cropped, prepared, *varied)):
             figures.show_picture(axis, picture, drawn=folder is None)
         left, top, right, bottom = preprocessing.find_head(small)
@@ -83,8 +82,8 @@ def tries(table):
     axis.invert_yaxis()
     axis.grid(alpha=0.3, axis="x")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    said = ", ".join(f"{100 * value:.1f}" for value in table["grouped"])
-    return figures.finish(figure, f"Accuracy of the {len(table)} tries on the first grouped fold, in percent: {said}.")
+    said = "; ".join(f"{names[column]}: {', '.join(f'{100 * value:.1f}' for value in table[column])}" for column in columns)
+    return figures.finish(figure, f"Accuracy of the {len(table)} tries in percent. {said[0].upper()}{said[1:]}.")
 
 
 def two_networks(differences, names):

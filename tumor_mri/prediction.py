@@ -131,7 +131,7 @@ def predict(files, published, progress=False) -> pd.DataFrame:
     """What the published network says about scans.
 
     Args:
-        files: paths of image files: any format that Pillow reads, grey or colour, any size.
+        files: paths of image files: any format that Pillow reads, grey or colour, `preprocessing.SMALLEST` pixels a side or more.
         published: what `load` gives.
         progress: show a bar.
 
@@ -180,13 +180,13 @@ def as_text(found) -> str:
     read = found[found["problem"] == ""]
     lines = []
     if len(read):
-        percent = [f"{100 * value:.0f} %" for value in read["confidence"]]
+        shares = {f"{name} %": [f"{100 * value:.0f}" for value in read[name]] for name in dataset.NAMES}
         advice = np.where(read["abstains"].astype(bool), "would rather abstain", "")
         nearest = [f"{row.nearest} (cosine {row.similarity:.3f})" for row in read.itertuples()]
         columns = {
             "file": read["file"],
             "answer": read["answer"],
-            "confidence": percent,
+            **shares,
             "": advice,
             "nearest Training scan": nearest,
         }
