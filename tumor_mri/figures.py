@@ -647,10 +647,13 @@ def network_differences(scores, reference=evaluation.BASE):
         spread = row[["difference", "low", "high"]].astype(float)
         _draw_row(axis, number, points, *spread, PROTOCOL_COLOURS[protocol])
         said.append(f"{row_label(protocol, name)} {span_in_words(*spread, '+.1f')}")
-    label_rows(axis, [row_label(*row) for row in rows], f"accuracy minus that of {reference} (points)")
+    alone = len({protocol for protocol, _ in rows}) == 1
+    where = f", {SHORT_NAMES[rows[0][0]]}" if alone else ""
+    labels = [name if alone else row_label(protocol, name) for protocol, name in rows]
+    label_rows(axis, labels, f"accuracy minus that of {reference} (points{where})")
     across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()
-    sentence = f"Difference to {reference} in points, with its 95 % interval: {'; '.join(said)}. "
-    return finish(figure, f"{sentence}{across} of {len(found)} intervals hold 0.")
+    sentence = f"Difference to {reference} in points, with its 95 % interval: {'; '.join(said)}."
+    return finish(figure, f"{sentence} {across} of {len(found)} intervals hold 0." if len(found) > 1 else sentence)
 
 
 def mcnemar_pairs(pairs):
