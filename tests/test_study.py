@@ -219,12 +219,12 @@ study.complete([replace(tiny, seed=seed) for seed in (1, 2, 3)], [sys.argv[1]], 
 """
 
 
-@pytest.mark.needs_dataset
 def test_the_reliability_benchmark_found_nothing_lost():
     figures = json.loads((dataset.ROOT / "benchmarks" / "reliability.json").read_text(encoding="utf-8"))
     assert figures["passed"] and figures["kills_that_interrupted"] >= 20 and not figures["commit"].endswith("+")
 
 
+@pytest.mark.needs_dataset
 def test_a_study_killed_after_its_first_run_goes_on_with_the_second(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", STUDY, str(tmp_path)], stderr=subprocess.DEVNULL)
     wait_for(lambda: list(tmp_path.glob("*.npz")), "a first record")

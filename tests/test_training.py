@@ -148,7 +148,7 @@ import sys
 import numpy as np
 from tumor_mri import dataset, records, recipe, training
 manifest = dataset.load_manifest()
-for number, (settings, side) in enumerate([({"widths": (4, 4, 4, 4)}, 150), (recipe.RESIDUAL, 32)]):
+for settings, side in [({"widths": (4, 4, 4, 4)}, 150), (recipe.RESIDUAL, 32)]:
     noise = np.random.default_rng(0).integers(0, 256, (len(manifest), side, side), dtype=np.uint8)
     config = training.RunConfig("training_only", **settings | {"epochs": 2}, train_images=64)
     records.save(training.train(config, noise, manifest, progress=False), sys.argv[1])

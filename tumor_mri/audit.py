@@ -54,12 +54,17 @@ class Audit:
     """What an audit found.
 
     `facts`: fact, figure (a count), share (of 1; NaN where a count has no whole). `near_copies`: a row a pair, across classes
-    first, then across splits, the least alike first. `unreadable`: path and reason.
+    first, then across splits, the least alike first. `scans`: what was read.
     """
 
     facts: pd.DataFrame
     near_copies: pd.DataFrame
-    unreadable: pd.DataFrame
+    scans: Scans
+
+    @property
+    def unreadable(self) -> pd.DataFrame:
+        """Path and reason of each image that could not be read."""
+        return self.scans.unreadable
 
     def __str__(self):
         width = self.facts["fact"].str.len().max()
@@ -81,7 +86,7 @@ def audit_folder(folder) -> Audit:
     pairs = near_copies(scans.thumbnails)
     facts = [_fact("files passed over: no image by name, or in no class folder", passed_over)]
     facts += _image_facts(scans, pairs, near_copy_sets(len(scans.table), pairs))
-    return Audit(pd.DataFrame(facts), _say_pairs(pairs, scans.table), scans.unreadable)
+    return Audit(pd.DataFrame(facts), _say_pairs(pairs, scans.table), scans)
 
 
 def audit_dataset(folder, manifest: pd.DataFrame) -> Audit:
@@ -100,7 +105,7 @@ def audit_dataset(folder, manifest: pd.DataFrame) -> Audit:
     told = _say_pairs(pairs, scans.table, manifest["group"].to_numpy())
     facts += [_fact("near-copy pairs that the manifest's groups separate", (~told["same_group"]).sum(), len(told))]
     facts += manifest_facts(manifest, manifest_thumbnails(folder, manifest))
-    return Audit(pd.DataFrame(facts), told, scans.unreadable)
+    return Audit(pd.DataFrame(facts), told, scans)
 
 
 def list_images(folder) -> tuple:
