@@ -46,7 +46,7 @@ def spanish(notebook):
     if not re.fullmatch(r"(<span lang=es>.+</span>\s*)+", translated) or english.startswith("<span"):
         return [*problems, "no summary in Spanish right below the English one"]
     numbers = sorted(NUMBER.findall(english.replace(",", "")))
-    found = sorted(NUMBER.findall(translated.replace(".", " ").replace(",", ".")))
+    found = sorted(NUMBER.findall(translated.replace("\u202f", "").replace(".", " ").replace(",", ".")))
     return problems + ([] if numbers == found else [f"the summary has the numbers {numbers}, in Spanish {found}"])
 
 

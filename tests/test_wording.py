@@ -20,5 +20,6 @@ def test_numbers_and_verdicts_in_spanish():
 
 
 def test_what_is_spanish_already_stays():
+    assert wording.in_spanish("1,196,516 y 0.123") == "<span lang=es>1\u202f196\u202f516 y 0,123</span>"
     text = "Las redes ven 25/50/100/100 filtros y 2870 imágenes; en 1337, ni una. Véase la figura F9."
     assert wording.in_spanish(text) == f"<span lang=es>{text}</span>"

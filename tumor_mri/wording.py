@@ -43,10 +43,11 @@ def in_spanish(text) -> str:
     """A paragraph in Spanish, as Markdown that tells screen readers its language.
 
     What it got from `say`, `span`, a verdict or a class name is put into Spanish: ``21.2 ± 1.9 points`` becomes
-    ``21,2 ± 1,9 puntos``, and ``74.6 to 77.7 %`` becomes ``entre el 74,6 y el 77,7 %``. Thousands must come without separators.
+    ``21,2 ± 1,9 puntos``, ``74.6 to 77.7 %`` becomes ``entre el 74,6 y el 77,7 %``, and the commas of thousands thin spaces.
     """
     text = re.sub(r"([\d.]+) to ([\d.]+ %)", r"entre el \1 y el \2", text)
     for english, spanish in _SPANISH.items():
         text = text.replace(english, spanish)
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", text)
     text = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
     return f"<span lang=es>{text}</span>"
