@@ -54,6 +54,15 @@ def test_the_published_files_are_whole_and_come_from_the_records(manifest):
     assert (said["temperature"], said["abstain_below"]) == pytest.approx((temperature, threshold))
 
 
+@pytest.mark.parametrize("sums", [b"", b"\n", b"\xff\xfe", b"no digest"])
+def test_files_without_their_digests_are_not_used(folder, sums, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / prediction.SUMS).write_bytes(sums)
+    with pytest.raises(prediction.PredictionError, match="is not the file that was published"):
+        prediction.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", [prediction.MODEL, prediction.FEATURES, prediction.ABOUT])
 def test_a_file_that_was_changed_is_not_used(folder, name, tmp_path):
     for file in folder.iterdir():
@@ -104,12 +113,25 @@ def test_transparency_is_black_and_a_turned_photograph_is_turned_back(scan, tmp_
     assert np.array_equal(preprocessing.read(tmp_path / "turned.png"), np.rot90(scan, -1))
 
 
+def test_grey_levels_beyond_all_numbers_are_the_brightest(tmp_path):
+    levels = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+    levels[0, :2] = np.inf, np.nan
+    Image.fromarray(levels).save(tmp_path / "levels.tif")
+    grey = preprocessing.read(tmp_path / "levels.tif")
+    assert list(grey[0, :2]) == [255, 0] and np.array_equal(grey[1], np.rint(255 * levels[1]))
+
+
 def test_what_is_no_scan_is_one_clear_sentence_and_the_others_are_answered(published, scan, tmp_path):
     Image.fromarray(scan).save(tmp_path / "scan.png")
     Image.fromarray(scan[:10, :10]).save(tmp_path / "tiny.png")
     whole = (tmp_path / "scan.png").read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "notes.txt").write_text("no image")
+    Image.fromarray(np.full((64, 64), np.nan, dtype=np.float32)).save(tmp_path / "void.tif")
+    Image.fromarray(scan[:64, :64]).convert("RGB").save(tmp_path / "odd.dds")
+    odd = bytearray((tmp_path / "odd.dds").read_bytes())
+    odd[80:84] = (0x3C0000).to_bytes(4, "little")  # pixel format flags that do not exist, which Pillow calls not implemented
+    (tmp_path / "odd.dds").write_bytes(odd)
     (tmp_path / ".hidden").write_text("nothing to see")
     found = prediction.predict(prediction.files_in(tmp_path), published).set_index("file")["problem"]
     found.index = [name.split("/")[-1] for name in found.index]
@@ -117,6 +139,8 @@ def test_what_is_no_scan_is_one_clear_sentence_and_the_others_are_answered(publi
     assert "10 x 10 pixels: too few" in found["tiny.png"]
     assert "half.png is no image that can be read" in found["half.png"]
     assert found["notes.txt"].endswith("notes.txt is no image that can be read: its content is none that Pillow knows")
+    assert "void.tif is no image that can be read: none of its grey levels is a number" in found["void.tif"]
+    assert "odd.dds is no image that can be read" in found["odd.dds"]
     assert ".hidden" not in found
 
 
@@ -146,7 +170,7 @@ def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeyp
     (row,) = json.loads(capsys.readouterr().out)
     assert set(row) == {"file", "problem", "answer", "abstains", "confidence", *dataset.NAMES, *prediction.NEAREST}
     assert __main__.main(["predict", str(tmp_path / "notes.txt")]) == 1
-    assert "none of 1 files is a scan" in capsys.readouterr().err
+    assert "none of 1 files can be read as an image" in capsys.readouterr().err
 
 
 def test_the_temperature_undoes_false_confidence():
@@ -190,14 +214,9 @@ def test_the_card_holds_the_figures_of_the_records(manifest, monkeypatch, tmp_pa
     assert (tmp_path / "card.md").read_text(encoding="utf-8") == committed
 
 
-def test_the_published_files_are_those_of_their_record():
+def test_the_published_files_are_the_residual_network_and_all_of_training():
     published = prediction.load()
     assert len(published.paths) == 2870 and published.model.count_params() == network.build_residual().count_params()
-    about = prediction.about()
-    assert about["record"] == prediction.CONFIG.key
-    assert prediction.calibrate(prediction._grouped_runs(), dataset.load_manifest()) == pytest.approx(
-        (about["temperature"], about["abstain_below"]), abs=1e-6
-    )
 
 
 @pytest.mark.needs_dataset
@@ -208,7 +227,7 @@ def test_the_published_network_says_what_its_record_says(manifest):
     some = np.linspace(0, len(run.test_paths) - 1, 100).astype(int)
     started = time.process_time()
     found = prediction.predict([folder / run.test_paths[number] for number in some], published)
-    assert time.process_time() - started < 20  # of two cores: ten seconds
+    assert time.process_time() - started < 10  # seconds of processor, so that a quiet machine takes less by the clock
     odds = found[list(dataset.NAMES)].to_numpy(dtype=float)
     recorded = prediction.soften(run.test_probabilities[some], published.temperature)
     assert (odds.argmax(axis=1) == recorded.argmax(axis=1)).mean() >= 0.97

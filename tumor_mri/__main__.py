@@ -209,7 +209,7 @@ def _predict(options):
     else:
         print(prediction.as_text(found))
     if found["problem"].astype(bool).all():
-        raise prediction.PredictionError(f"none of {len(found)} files is a scan: {found['problem'].iloc[0]}")
+        raise prediction.PredictionError(f"none of {len(found)} files can be read as an image: {found['problem'].iloc[0]}")
 
 
 def _publish(options):

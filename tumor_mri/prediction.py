@@ -87,12 +87,14 @@ def about(folder=FOLDER) -> dict:
 
 def _check(folder):
     try:
-        sums = (folder / SUMS).read_text(encoding="utf-8")
-        for digest, name in (line.split() for line in sums.splitlines()):
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-                raise PredictionError(f"{name} in {folder} is not the file that was published: get the project anew")
+        lines = (folder / SUMS).read_bytes().decode("utf-8", errors="replace").splitlines()
+        published = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, FEATURES, ABOUT)}
     except OSError as error:
         raise PredictionError(f"there is no published network in {folder}: {error.filename}: {error.strerror}") from None
+    for name, digest in digests.items():
+        if published.get(name) != digest:
+            raise PredictionError(f"{name} in {folder} is not the file that was published: get the project anew")
 
 
 def _with_features(model):

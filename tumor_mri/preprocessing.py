@@ -50,13 +50,13 @@ def find_head(scan) -> tuple:
     return columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down
 
 
-def crop_to_head(scan, side=SIDE) -> np.ndarray:
-    """The square around the head, its proportions kept, uint8, (side, side); black where it reaches beyond the scan."""
+def crop_to_head(scan) -> np.ndarray:
+    """The square around the head, its proportions kept, uint8, (96, 96); black where it reaches beyond the scan."""
     left, top, right, bottom = find_head(scan)
     half = max(right - left, bottom - top) * (0.5 + MARGIN)
     middle = np.array([left + right, top + bottom, left + right, top + bottom]) / 2
     box = np.rint(middle + half * np.array([-1, -1, 1, 1])).astype(int)
-    return _resize(Image.fromarray(scan).crop(tuple(int(edge) for edge in box)), side)
+    return _resize(Image.fromarray(scan).crop(tuple(int(edge) for edge in box)))
 
 
 def equalise(scan, share=EQUALISED) -> np.ndarray:
@@ -87,13 +87,13 @@ def prepare(scan, crop=True, equalised=True) -> np.ndarray:
         crop: to the head; else the whole scan is squeezed into the square, as the report does.
         equalised: grey levels evened out.
     """
-    square = crop_to_head(scan) if crop else _resize(Image.fromarray(scan), SIDE)
+    square = crop_to_head(scan) if crop else _resize(Image.fromarray(scan))
     return equalise(square) if equalised else square
 
 
-def _resize(image, side):
-    shrinks = min(image.size) >= side  # then a box averages; where an image grows it would only make blocks
-    return np.asarray(image.resize((side, side), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
+def _resize(image):
+    shrinks = min(image.size) >= SIDE  # then a box averages; where an image grows it would only make blocks
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
 
 
 def load(manifest=None, folder=None, crop=True, equalised=True, progress=True) -> np.ndarray:
@@ -126,12 +126,13 @@ def read(path) -> np.ndarray:
     Images of more than 8 bits are scaled to their own range.
 
     Raises:
-        ValueError: where the file is no image that can be read, or too small to show a head; says which file, and why.
+        ValueError: where the file is no image that can be read, holds no number, or is too small to show a head; says which
+            file, and why.
     """
     try:
         with Image.open(path) as image:
             grey = _grey_levels(ImageOps.exif_transpose(image))
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:  # Pillow's decoders raise any of them
+    except Exception as error:  # Pillow's decoders fail in many ways, and one bad file must not end a folder
         raise ValueError(f"{path} is no image that can be read: {_why(error)}") from None
     if min(grey.shape) < SMALLEST:
         raise ValueError(f"{path} has {grey.shape[1]} x {grey.shape[0]} pixels: too few to show a head, {SMALLEST} a side are")
@@ -147,8 +148,12 @@ def _why(error):
 def _grey_levels(image):
     if image.mode.startswith(("I", "F")):
         levels = np.asarray(image, dtype=float)
-        low, high = np.nanmin(levels), np.nanmax(levels)
-        return np.rint(255 * np.nan_to_num((levels - low) / max(high - low, 1e-9))).astype(np.uint8)
+        numbers = levels[np.isfinite(levels)]
+        if numbers.size == 0:
+            raise ValueError("none of its grey levels is a number")
+        low, high = numbers.min(), numbers.max()
+        scaled = (np.clip(levels, low, high) - low) / max(high - low, 1e-9)
+        return np.rint(255 * np.nan_to_num(scaled)).astype(np.uint8)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
