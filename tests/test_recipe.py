@@ -70,7 +70,12 @@ def test_a_step_is_varied_by_seed_epoch_and_place_alone(noise):
     assert unvaried[0][0].dtype == np.uint8 and first[0][0].dtype == np.float32
     first.on_epoch_end()
     first.order = second.order
-    assert not np.array_equal(first[1][0], second[1][0])
+    assert not np.array_equal(first[1][0], second[1][0])  # another epoch
+    other = training._shuffled_batches(noise, labels, rows, replace(TINY, seed=2))
+    other.order = second.order
+    assert not np.array_equal(other[1][0], second[1][0])  # another seed
+    second.order = np.concatenate([rows[:32], rows[:32]])
+    assert not np.array_equal(second[0][0], second[1][0])  # the same scans in another place
 
 
 def test_the_learning_rate_warms_up_then_falls():
@@ -92,6 +97,12 @@ def test_each_ingredient_can_be_left_out_and_no_other_goes_with_it(without, monk
 
     whole, less = made_of(OURS), made_of(replace(OURS, without=without))
     assert len([name for name in whole if whole[name] != less[name]]) == 1
+
+
+@pytest.mark.parametrize("without", recipe.OF_OUR_NETWORK)
+def test_what_the_reports_network_has_not_cannot_be_left_out_of_it(without):
+    with pytest.raises(ValueError, match=f"nothing called '{without}'"):
+        training.RunConfig("grouped", recipe="prepared", without=without, patience=None)
 
 
 def test_a_record_says_what_was_left_out(run, tmp_path):

@@ -3,14 +3,15 @@
 ``report``: the scan as it is, Adam at one learning rate, the epoch chosen by validation accuracy. ``prepared``: the scan
 without what tells its source (see `preprocessing`), varied anew each time it is shown; AdamW, a learning rate that warms up and
 then falls along a cosine (Loshchilov and Hutter, 2017 and 2019, https://arxiv.org/abs/1608.03983,
-https://arxiv.org/abs/1711.05101), softened labels (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567), and a number of
-epochs fixed beforehand, so that no image chooses.
+https://arxiv.org/abs/1711.05101), and softened labels (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). Beside it a run
+fixes its number of epochs (``patience=None``), so that no image chooses.
 """
 
 from tumor_mri import dataset, network, preprocessing
 
 RECIPES = ("report", "prepared")
-INGREDIENTS = ("crop", "equalisation", *preprocessing.FAMILIES, "schedule", "residual", "pooling")  # what `without` can name
+OF_OUR_NETWORK = ("residual", "pooling")  # ingredients that are the residual network's, the others the recipe's
+INGREDIENTS = ("crop", "equalisation", *preprocessing.FAMILIES, "schedule", *OF_OUR_NETWORK)  # what `without` can name
 RESIDUAL = {"network": "residual", "widths": (), "recipe": "prepared", "epochs": 60, "patience": None, "learning_rate": 2e-3}
 WARM_UP = 3  # epochs
 WEIGHT_DECAY = 0.02

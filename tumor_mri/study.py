@@ -63,7 +63,7 @@ _ABLATED = [
     training.RunConfig(**_ABLATION, **recipe.RESIDUAL),
     *[training.RunConfig(**_ABLATION, without=name, **recipe.RESIDUAL) for name in recipe.INGREDIENTS],
     training.RunConfig(**_ABLATION, recipe="prepared", patience=None),
-    training.RunConfig(**_ABLATION, recipe="prepared", without="schedule", patience=None),  # the scans alone, its own Adam
+    training.RunConfig(**_ABLATION, recipe="prepared", without="schedule", patience=None),  # with its own Adam
     training.RunConfig(**_ABLATION),  # the report's network and recipe
 ]
 

@@ -71,6 +71,8 @@ class RunConfig:
             raise ValueError(
                 f"of the recipe {self.recipe!r} nothing called {self.without!r} can be left out: see recipe.INGREDIENTS"
             )
+        if self.network == "cnn" and self.without in recipe.OF_OUR_NETWORK:
+            raise ValueError(f"the report's network has nothing called {self.without!r} that could be left out")
         if self.train_images is not None and self.train_images < 1:
             raise ValueError(f"train_images is at least 1, or None for all, got {self.train_images}")
 
@@ -95,7 +97,9 @@ class Run:
 
     Attributes:
         config: what was asked for.
-        history: per epoch: loss, accuracy (as Keras logs them, a running mean with dropout on), val_loss, val_accuracy, seconds.
+        history: per epoch: loss, accuracy (as Keras logs them, a running mean with dropout on), val_loss (cross-entropy of the
+            true class, whatever loss was trained on: with softened labels it is not of one kind with ``loss``), val_accuracy,
+            seconds.
         train_paths, val_paths, test_paths: paths of the manifest, in the order of the arrays below; the last is all of Testing.
         val_classes: predicted class of each validation image at each epoch, uint8, (epochs, validation images).
         val_probabilities: with the restored weights, float32, (validation images, 4).
@@ -136,7 +140,7 @@ class Run:
 
 
 def train(config: RunConfig, images=None, manifest=None, progress=True, build=None, save_to=None) -> Run:
-    """Train one network under one protocol, as the report did.
+    """Train one network under one protocol, by the recipe of `config`.
 
     Args:
         config: what to train.
@@ -144,8 +148,9 @@ def train(config: RunConfig, images=None, manifest=None, progress=True, build=No
         manifest: table of the images; None loads the project's.
         progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
             (0 before the first one ends) and its logs, a dict.
-        build: a function of no arguments that returns a Keras model, of grey or RGB images, 150 x 150 with values 0 to 255, to
-            the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the network of `config`.
+        build: a function of no arguments that returns a Keras model, of grey or RGB images of the size of `images`, values 0 to
+            255, to the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the network of
+            `config`.
         save_to: where to write the trained network, a path that ends in ``.keras``; None keeps what it predicted, and no weights.
 
     Raises:
