@@ -57,6 +57,11 @@ def test_scores_at_the_best_epoch_are_those_of_the_table_of_runs(recorded, manif
         if key[1] != "grouped":  # whose folds differ a little in size
             assert row["at_best_epoch"] == pytest.approx(summary[key])
         assert row["low"] < row["accuracy"] < row["high"]
+        assert np.isnan(row["seeds_low"]) == (row["seeds"] < 3)
+        by_seed = [run for run in recorded if (evaluation.network_name(run.config), run.config.protocol) == key]
+        middle = evaluation.image_scores(by_seed, manifest).groupby("seed")["right"].mean().mean()
+        assert row["seeds"] < 3 or (row["seeds_low"] + row["seeds_high"]) / 2 == pytest.approx(middle)
+    assert (scores["seeds"] >= 3).any() and (scores["seeds"] < 3).any()
     assert (scores["accuracy"] <= scores["at_best_epoch"] + 0.002).all()
     assert scores.loc[(slice(None), "testing_folder"), "unseen_testing"].isna().all()
 
@@ -114,7 +119,7 @@ def test_the_residual_network_also_answers_with_mirrored_scans_and_with_its_seed
     combined = benchmark.combined(guessing, manifest)
     found = benchmark.score(combined, manifest).set_index("network")
     assert list(found.index) == ["residual, flips", "residual, 2 seeds together", "residual, flips, 2 seeds together"]
-    assert list(found["seeds"]) == [2, 1, 1] and set(found["over"]) == {"groups"}
+    assert list(found["seeds"]) == [2, 1, 1] and found["seeds_low"].isna().all()
     mean = sum(run.val_probabilities + run.val_flipped for run in guessing if run.config.fold == 3) / 4
     answer = next(run for run in combined if run.config.network.endswith("flips, 2 seeds together") and run.config.fold == 3)
     assert np.allclose(answer.val_probabilities, mean)
@@ -152,7 +157,7 @@ def anew(manifest):
 def test_the_committed_baselines_are_computed_anew(manifest):
     """To two images: where two neighbours are equally alike, the last bits of a processor's sums decide."""
     committed, found = pd.read_csv(benchmark.BASELINES), anew(manifest)
-    about = ["network", "protocol", "seeds", "over"]
+    about = ["network", "protocol", "seeds", "seeds_low", "seeds_high"]
     pd.testing.assert_frame_equal(committed[about], found[about])
     folds = found["protocol"].map(lambda protocol: len(benchmark.FOLDS[protocol]))
     for column, images in BEHIND.items():

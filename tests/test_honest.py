@@ -134,7 +134,9 @@ def test_an_interval_is_over_seeds_from_three_on(scores):
     assert (mean, high - mean, over) == (expected[0], pytest.approx(expected[1]), "seeds")
     one = base[base["seed"] == 1]
     assert evaluation.mean_and_interval(one)[1:3] == statistics.group_interval(one["right"], one["group"])
-    assert evaluation.mean_and_interval(one)[3] == "groups"
+    assert evaluation.mean_and_interval(one)[3] == "groups" and np.isnan(evaluation.over_seeds(one)).all()
+    patients = evaluation.mean_and_interval(base.assign(protocol="grouped"))  # however many seeds
+    assert patients == (pytest.approx(mean), *evaluation.over_groups(base), "groups")
 
 
 def test_mcnemar_pairs_differ_in_one_thing(scores):

@@ -26,8 +26,9 @@ OURS = ("cnn", "residual")  # names of this project's networks in its records
 KEPT = dataset.ROOT / "build" / "benchmark"  # runs of a reader's own networks
 FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
 UNSEEN = [name for name in dataset.CLASSES if name != "no_tumor"]  # every Testing scan without a tumour is a near-copy
-ROW = ["network", "protocol", "seeds", "accuracy", "low", "high", "over", "balanced", "at_best_epoch", "unseen_testing"]
-COLUMNS = ROW + [f"unseen_{name.removesuffix('_tumor')}" for name in UNSEEN]
+ACCURACY = ["network", "protocol", "seeds", "accuracy", "low", "high", "seeds_low", "seeds_high"]
+FURTHER = ["balanced", "at_best_epoch", "unseen_testing", *(f"unseen_{name.removesuffix('_tumor')}" for name in UNSEEN)]
+COLUMNS = ACCURACY + FURTHER
 
 
 def groups_table(manifest) -> pd.DataFrame:
@@ -102,10 +103,11 @@ def score(runs, manifest) -> pd.DataFrame:
     """One row a network and protocol.
 
     Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
-    (95 % interval), over (what it is over: ``seeds`` from three on, else ``groups``), balanced (mean recall of the classes,
-    cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing and unseen_glioma,
-    _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of 1. Where the
-    number of epochs was fixed beforehand none was chosen: at_best_epoch is NaN, and all of unseen Testing may be scored.
+    (its 95 % interval over groups), seeds_low and seeds_high (that over seeds; NaN for fewer than three), balanced (mean recall
+    of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing
+    and unseen_glioma, _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of
+    1. Where the number of epochs was fixed beforehand none was chosen: at_best_epoch is NaN, and all of unseen Testing may be
+    scored.
 
     A seed counts where all folds of its protocol are there.
 
@@ -128,13 +130,11 @@ def score(runs, manifest) -> pd.DataFrame:
 def _score_runs(runs, manifest):
     """The row of the runs of several seeds, all folds of each."""
     images = evaluation.image_scores(runs, manifest)
-    accuracy, low, high, over = evaluation.mean_and_interval(images)
+    intervals = (*evaluation.over_groups(images), *evaluation.over_seeds(images))
     row = {
         "seeds": images["seed"].nunique(),
-        "accuracy": accuracy,
-        "low": low,
-        "high": high,
-        "over": over,
+        "accuracy": evaluation.per_image(images)["right"].mean(),
+        **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals)),
         "balanced": images.groupby(["seed", "class"])["right"].mean().mean(),
     }
     chosen = runs[0].config.patience is not None
@@ -203,7 +203,7 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
     rows, predicted = np.concatenate(rows), np.concatenate(predicted)
     right = predicted == labels[rows]
     low, high = statistics.group_interval(right, groups[rows])
-    figures = {"seeds": 0, "accuracy": right.mean(), "low": low, "high": high, "over": "groups"}
+    figures = {"seeds": 0, "accuracy": right.mean(), "low": low, "high": high}
     figures["balanced"] = metrics.balanced_accuracy_score(labels[rows], predicted)
     return figures | pd.DataFrame(unseen).mean().to_dict()
 
@@ -251,20 +251,13 @@ def table(manifest, own=None) -> pd.DataFrame:
 
 
 def as_markdown(scores) -> str:
-    """A table of `score` for people: percentages, an interval beside each accuracy."""
-    shown = pd.DataFrame(
-        {
-            "network": scores["network"],
-            "protocol": scores["protocol"],
-            "seeds": scores["seeds"].replace(0, "none"),
-            "accuracy": [
-                f"{100 * row.accuracy:.1f} ({100 * row.low:.1f} to {100 * row.high:.1f}, {row.over})"
-                for row in scores.itertuples()
-            ],
-        }
-    )
-    for column in [name for name in COLUMNS[7:] if scores[name].notna().any()]:
-        shown[column.replace("_", " ")] = ["" if np.isnan(value) else f"{100 * value:.1f}" for value in scores[column]]
+    """A table of `score` for people: percentages, beside each accuracy its intervals."""
+    percent = (100 * scores[ACCURACY[3:] + FURTHER].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+    shown = scores[["network", "protocol"]].assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
+    for over, ends in {"over groups": ["low", "high"], "over seeds": ["seeds_low", "seeds_high"]}.items():
+        shown[over] = [f"{low} to {high}" if low else "" for low, high in percent[ends].to_numpy()]
+    for column in [name for name in FURTHER if scores[name].notna().any()]:
+        shown[column.replace("_", " ")] = percent[column]
     return tables.as_markdown(shown)
 
 

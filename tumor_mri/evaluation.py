@@ -286,15 +286,31 @@ def accuracy_table(scores) -> pd.DataFrame:
 def mean_and_interval(scores) -> tuple:
     """Mean of ``right`` in rows of `image_scores`, low and high end of its 95 % interval, and what that is over.
 
-    From three seeds on it is a t interval over ``seeds``: what other trainings of the same network would give. With fewer it is
-    a bootstrap over ``groups`` of the images' means: what other patients would give.
+    From three seeds on it is the one over ``seeds``, `over_seeds`. With fewer, and under ``grouped``, which asks about other
+    patients, it is the one over ``groups``, `over_groups`.
+    """
+    mean, seeds = per_image(scores)["right"].mean(), over_seeds(scores)
+    if set(scores["protocol"]) == {"grouped"} or np.isnan(seeds).any():
+        return mean, *over_groups(scores), "groups"
+    return mean, *seeds, "seeds"
+
+
+def over_seeds(scores) -> tuple:
+    """Low and high end of the 95 % t interval over seeds: what other trainings of the same network would give.
+
+    NaN for fewer than three seeds.
     """
     by_seed = scores.groupby("seed")["right"].mean()
-    if len(by_seed) >= SEEDS_FOR_AN_INTERVAL:
-        mean, half = statistics.interval(by_seed)
-        return mean, mean - half, mean + half, "seeds"
+    if len(by_seed) < SEEDS_FOR_AN_INTERVAL:
+        return np.nan, np.nan
+    mean, half = statistics.interval(by_seed)
+    return mean - half, mean + half
+
+
+def over_groups(scores) -> tuple:
+    """Low and high end of the 95 % interval by bootstrap over groups of the images' means: what other patients would give."""
     images = per_image(scores)
-    return images["right"].mean(), *statistics.group_interval(images["right"], images["group"]), "groups"
+    return statistics.group_interval(images["right"], images["group"])
 
 
 def per_image(scores) -> pd.DataFrame:

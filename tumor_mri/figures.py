@@ -516,7 +516,7 @@ def draws_beside_testing(ranges, pairs):
 
 
 def benchmark_scores(scores):
-    """Every network and baseline of the benchmark: accuracy by protocol with its 95 % interval, and accuracy on unseen Testing.
+    """Every network and baseline of the benchmark: accuracy by protocol, its 95 % interval over groups, and on unseen Testing.
 
     Args:
         scores: `benchmark.table`.
@@ -529,14 +529,14 @@ def benchmark_scores(scores):
         axes[0].hlines(rows, 100 * found["low"], 100 * found["high"], color=colour, linewidth=3)
         for axis, column in zip(axes, ("accuracy", "unseen_testing")):
             axis.plot(100 * found[column], rows, "o", color=colour, markeredgecolor="black", label=PROTOCOL_NAMES[protocol])
-    label_rows(axes[0], names, "accuracy (%), cross-fitted, with its 95 % interval")
+    label_rows(axes[0], names, "accuracy (%) with its 95 % interval over groups")
     label_rows(axes[1], names, "accuracy on unseen Testing (%)")
     axes[1].set_xlim(0, max(50, 110 * scores["unseen_testing"].max()))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     grouped = scores[scores["protocol"] == "grouped"]
     said = [f"{row.network} {span_in_words(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()]
     spans = [f"{SHORT_NAMES[name]} {wording.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
-    sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval: {'; '.join(said)}. "
+    sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval over groups: {'; '.join(said)}. "
     unseen = wording.span(scores["unseen_testing"].dropna())
     return finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
 
@@ -610,7 +610,7 @@ def span_in_words(mean, low, high, form=".1f"):
 
 
 def honest_accuracies(scores):
-    """Cross-fitted accuracy by protocol and network: every run, the mean, and its 95 % interval over seeds or over groups.
+    """Accuracy by protocol and network, cross-fitted where an epoch was chosen, with its 95 % interval over seeds or groups.
 
     Args:
         scores: `evaluation.image_scores`.
@@ -626,8 +626,10 @@ def honest_accuracies(scores):
         spread = 100 * row[["accuracy", "low", "high"]].astype(float)
         _draw_row(axis, number, 100 * points, *spread, PROTOCOL_COLOURS[protocol])
         said.append(f"{row_label(protocol, name)} {span_in_words(*spread)} over {row['over']}")
-    label_rows(axis, [row_label(*row) for row in rows], "accuracy, cross-fitted (%)")
-    return finish(figure, f"Cross-fitted accuracy in percent, with its 95 % interval: {'; '.join(said)}.")
+    label_rows(axis, [row_label(*row) for row in rows], "accuracy (%), cross-fitted where an epoch was chosen")
+    return finish(
+        figure, f"Accuracy in percent, cross-fitted where an epoch was chosen, with its 95 % interval: {'; '.join(said)}."
+    )
 
 
 def network_differences(scores, reference=evaluation.BASE):
@@ -751,7 +753,8 @@ def reliability(panels):
     """How often networks are right by how sure they are: a panel a set of images, all runs together; larger dots hold more.
 
     Args:
-        panels: by title, ``evaluation.image_scores`` or ``unseen_scores`` of one protocol.
+        panels: by title, ``evaluation.image_scores`` or ``unseen_scores`` of one protocol. The calibration error is the mean over
+            runs; its interval, from three seeds on, is over seeds, since folds of one seed share what they trained on.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(2.1 * len(panels), 3), sharey=True, squeeze=False)
     said = []
@@ -764,10 +767,12 @@ def reliability(panels):
         sizes = 10 + 250 * share
         axis.scatter(100 * curve["confidence"], 100 * curve["accuracy"], s=sizes, color=colour, edgecolors="black", zorder=3)
         errors = evaluation.calibration_errors(scores)
-        axis.set(title=f"{title}\nECE {wording.say(errors['ece'])}", xlabel="confidence (%)")
+        by_seed = errors.groupby("seed")["ece"].mean()
+        ece = wording.say(by_seed) if len(by_seed) >= evaluation.SEEDS_FOR_AN_INTERVAL else f"{by_seed.mean():.1f}"
+        axis.set(title=f"{title}\nECE {ece}", xlabel="confidence (%)")
         axis.set(xlim=(20, 106), ylim=(-4, 106), xticks=[25, 50, 75, 100])
         axis.grid(alpha=0.3)
         means = errors[["confidence", "accuracy"]].mean()
-        said.append(f"{title} {means['confidence']:.0f} and {means['accuracy']:.0f}, ECE {wording.say(errors['ece'])}")
+        said.append(f"{title} {means['confidence']:.0f} and {means['accuracy']:.0f}, ECE {ece}")
     axes[0][0].set_ylabel("accuracy (%)")
     return finish(figure, f"Mean confidence and accuracy in percent, calibration error (ECE) in points: {'; '.join(said)}.")

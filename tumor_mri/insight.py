@@ -51,7 +51,8 @@ def ingredients(manifest, folder=None):
         varied = [preprocessing.vary(prepared, generator, (family,)) for family in preprocessing.FAMILIES]
         for axis, picture in zip(row, (inspection.view(inspection.REPORT, scan), small, cropped, prepared, *varied)):
             figures.show_picture(axis, picture, drawn=folder is None)
-        left, top, right, bottom = preprocessing.find_head(small)
+        scale = np.tile(np.divide(small.shape[::-1], scan.shape[::-1]), 2)
+        left, top, right, bottom = scale * preprocessing.find_head(scan)
         row[1].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#F0E442", linewidth=1.5))
         row[0].set_ylabel(dataset.NAMES[dataset.CLASSES.index(Path(path).parent.name)])
     for axis, title in zip(axes[0], titles):
@@ -131,7 +132,7 @@ def abstention(curves, thresholds):
     axis.set(xlabel="scans that are answered, the surest first (%)", ylabel="right answers (%)", xlim=(0, 101))
     axis.grid(alpha=0.3)
     axis.legend(loc="lower left")
-    return figures.finish(figure, f"With the published threshold (dots): {'; '.join(said)}.")
+    return figures.finish(figure, f"With the published threshold (the dot): {'; '.join(said)}.")
 
 
 def looks(inspected, manifest, wrong, folder=None, columns=2):
