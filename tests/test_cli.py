@@ -7,7 +7,7 @@ import pytest
 
 from tumor_mri import __main__ as cli
 
-COMMANDS = ["download", "verify", "decode", "audit", "train", "runs", "claims", "reproduce", "site", "notebooks", "kaggle"]
+COMMANDS = cli._parser()._subparsers._group_actions[0].choices
 
 
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=str)

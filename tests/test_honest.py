@@ -162,6 +162,9 @@ def test_differences_are_to_the_base_network_of_the_same_seed(scores):
     assert row["difference"] == pytest.approx(expected.mean())
     assert row["low"] < row["difference"] < row["high"]
     assert BASE not in table.index.get_level_values("widths")
+    on_b = scores[scores["protocol"] == "training_only"]
+    patients = evaluation.network_differences(on_b.assign(protocol="grouped")).set_index("widths").loc[CHOSEN]
+    assert (patients["over"], patients["difference"]) == ("groups", pytest.approx(row["difference"]))
 
 
 def test_differences_are_paired_by_fold_too(scores):

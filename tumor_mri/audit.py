@@ -231,16 +231,18 @@ def nearest(thumbnails, rows=None, reference=None, groups=None, tile=TILE) -> tu
 
     Returns:
         Number of the neighbour, int64, and its correlation, float32, both (rows,); -1 and NaN where no neighbour is allowed.
+        Images of one grey have none, and are nobody's.
     """
     rows = np.arange(len(thumbnails)) if rows is None else np.asarray(rows)
     reference = np.arange(len(thumbnails)) if reference is None else np.asarray(reference)
     codes = None if groups is None else pd.factorize(np.asarray(groups))[0]
+    constant = ~thumbnails.any(axis=1)
     neighbour = np.full(len(rows), -1)
     best = np.full(len(rows), -np.inf, dtype=np.float32)
     for at, to in _tiles(len(rows), len(reference), tile):
         here, there = rows[at], reference[to]
         correlation = thumbnails[here] @ thumbnails[there].T
-        correlation[here[:, None] == there] = -np.inf
+        correlation[(here[:, None] == there) | constant[here][:, None] | constant[there]] = -np.inf
         if codes is not None:
             correlation[(codes[here][:, None] == codes[there]) & (codes[there] >= 0)] = -np.inf
         column = correlation.argmax(axis=1)

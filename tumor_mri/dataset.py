@@ -266,7 +266,7 @@ def _secrets() -> list:
         return []
     if found is None:
         return []
-    parts = {part for text in (found.key, found.api_key) if text for part in (text, *text.split())}
+    parts = {part for text in (found.key, getattr(found, "api_key", None)) if text for part in (text, *text.split())}
     if found.key:
         parts.add(base64.b64encode(f"{found.username}:{found.key}".encode()).decode())
     return sorted(parts, key=len, reverse=True)

@@ -379,14 +379,14 @@ def network_differences(scores, reference=BASE) -> pd.DataFrame:
 
     Returns:
         Columns: protocol, widths, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
-        `statistics.paired_difference`, else ``groups``, by `statistics.group_difference`), difference, low, high, detectable
-        (NaN over groups).
+        `statistics.paired_difference`; with fewer, and under ``grouped``, which asks about patients, ``groups``, by
+        `statistics.group_difference`), difference, low, high, detectable (NaN over groups).
     """
     rows = []
     for (protocol, widths), found in run_differences(scores, reference).groupby(["protocol", "widths"], sort=False):
         paired = scores.merge(found[_PAIRED], on=_PAIRED)
         one, other = (paired[paired["widths"] == name] for name in (reference, widths))
-        if found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
+        if protocol != "grouped" and found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
             means = (100 * part.groupby("seed")["right"].mean() for part in (one, other))
             row = {"over": "seeds", **statistics.paired_difference(*means)}
         else:

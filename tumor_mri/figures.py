@@ -16,7 +16,7 @@ from tumor_mri import audit, claims, dataset, evaluation, network, phantoms, pro
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 CLASS_COLOURS = dict(zip(dataset.NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7")))
-TRAINING, VALIDATION, REPORT = "#56B4E9", "#D55E00", "#000000"
+TRAINING, VALIDATION = "#56B4E9", "#D55E00"
 PROTOCOL_NAMES = {
     "testing_folder": "Split A: Testing folder",
     "training_only": "Split B: Training only",
@@ -39,6 +39,7 @@ _STYLE = {
 plt.rcParams.update(_STYLE)
 _NUMBERS = itertools.count(1)  # of the figures of a notebook, in order
 
+PAIRS = 24  # of near-copies that a picture holds
 _CLOSENESS = (-1.0, 0.8, 0.9, 0.95, audit.NEAR_COPY, 1.0)  # edges of bins of correlation, the last one of near-copies
 _CLOSENESS_NAMES = ("0.80 or less", "to 0.90", "to 0.95", "to 0.99", "near-copies")
 
@@ -94,7 +95,7 @@ def image_sizes(manifest):
 
 def scan_of_each_class(manifest, folder=None):
     """F1: one scan a class, at most 150 pixels a side; drawn phantoms where `folder` is None."""
-    figure, axes = plt.subplots(1, 4, figsize=(9, 2.8))
+    figure, axes = plt.subplots(1, 4, figsize=(6.2, 1.9))
     training = manifest[manifest["split"] == "Training"]
     for axis, name, class_name in zip(axes, dataset.NAMES, dataset.CLASSES):
         of_class = training[training["class"] == class_name]
@@ -190,9 +191,8 @@ def _curve_sentence(title, group):
 def gaps(summary):
     """The gap of every run, a row for each network and a colour for each split, with the mean as a bar."""
     order = [name for name in map(network.label, network.REPORT_WIDTHS) if name in set(summary["widths"])]
-    colours = {"testing_folder": VALIDATION, "training_only": TRAINING}
     figure, axis = plt.subplots(figsize=(7.5, 3.4))
-    for protocol, colour in colours.items():
+    for protocol, colour in SPLIT_COLOURS.items():
         for row, widths in enumerate(order):
             chosen = summary[(summary["protocol"] == protocol) & (summary["widths"] == widths)]["gap"]
             if len(chosen):
@@ -202,7 +202,7 @@ def gaps(summary):
     axis.set(ylabel="widths", xlim=(min(0, summary["gap"].min() - 1), summary["gap"].max() + 2))
     axis.invert_yaxis()
     axis.grid(alpha=0.3, axis="x")
-    handles = [plt.Line2D([], [], color=c, marker="o", label=PROTOCOL_NAMES[p]) for p, c in colours.items()]
+    handles = [plt.Line2D([], [], color=c, marker="o", label=PROTOCOL_NAMES[p]) for p, c in SPLIT_COLOURS.items()]
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
     ranges = summary.groupby("protocol")["gap"].agg(["min", "max"])
     said = [f"{PROTOCOL_NAMES[p]}: {r['min']:.1f} to {r['max']:.1f} points" for p, r in ranges.iterrows()]
@@ -255,19 +255,22 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
     predicted = run.val_probabilities.argmax(axis=1)
     confidence = run.val_probabilities.max(axis=1)
     shown = may_be_shown(manifest)
-    figure, axes = plt.subplots(len(pairs), columns, figsize=(1.9 * columns, 2.35 * len(pairs)), squeeze=False)
+    figure, axes = plt.subplots(len(pairs), columns, figsize=(1.55 * columns, 2.1 * len(pairs)), squeeze=False)
     for axis in axes.ravel():
         axis.axis("off")
+    drawn = 0
     for row, pair in zip(axes, pairs.itertuples()):
         wrong = (truth == dataset.NAMES.index(pair.truth)) & (predicted == dataset.NAMES.index(pair.predicted))
         wrong &= shown[run.val_paths].to_numpy()
         order = sorted(np.flatnonzero(wrong), key=lambda index: -confidence[index])
         for axis, index in zip(row, order):
+            drawn += 1
             axis.axis("on")
             show_scan(axis, run.val_paths[index], dataset.CLASSES[truth[index]], folder, seed=int(index))
             axis.set_title(f"{pair.truth}\ntaken for {pair.predicted}\n{confidence[index]:.0%} sure", fontsize=8)
     said = ", ".join(f"{p.truth} taken for {p.predicted} ({p.count})" for p in pairs.itertuples())
-    return finish(figure, f"The most frequent confusions: {said}.")
+    what = f"{drawn} scans are drawn that may be shown" if folder else f"{drawn} are drawn, as phantoms"
+    return finish(figure, f"The most frequent confusions: {said}; {what}.")
 
 
 def run_name(run):
@@ -308,14 +311,13 @@ def accuracy_by_nearest(runs, manifest, thumbnails):
     return finish(figure, f"Accuracy of {len(runs)} networks by the correlation with the most alike image that trained: {said}.")
 
 
-def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4, of_each=None):
-    """The first pairs of near-copies side by side, each with its class and split; phantoms without a dataset.
+def near_copy_pairs(pairs, folder=None, manifest=None, columns=4, of_each=None):
+    """The first pairs of near-copies side by side, 24 at the most, each with its class and split; phantoms without a dataset.
 
     Args:
         pairs: `audit.Audit.near_copies`, the most telling first.
         folder: the folder that was audited, or None.
         manifest: where the picture is to be published: only pairs that may be shown are; None shows any.
-        count: pairs to show at the most.
         columns: pairs a row.
         of_each: pairs to show of each class at the most; None for no such limit.
 
@@ -327,7 +329,8 @@ def near_copy_pairs(pairs, folder=None, manifest=None, count=24, columns=4, of_e
         pairs = pairs[shown[pairs["first"]].to_numpy() & shown[pairs["second"]].to_numpy()]
     if not len(pairs):
         raise ValueError("there are no near-copies to show")
-    drawn = (pairs if of_each is None else pairs.groupby("first_class").head(of_each).sort_values("first_class")).head(count)
+    different = pairs.drop_duplicates("second")  # a copy of a copy would be the same picture again
+    drawn = (different if of_each is None else different.groupby("first_class").head(of_each).sort_values("first_class"))[:PAIRS]
     rows = -(-len(drawn) // columns)
     figure, axes = plt.subplots(rows, 2 * columns, figsize=(2.9 * columns, 1.95 * rows), squeeze=False)
     for axis in axes.ravel():
@@ -419,7 +422,7 @@ def two_kinds_of_glioma(manifest, folder=None, columns=5):
     testing = manifest[(manifest["split"] == "Testing") & (manifest["class"] == "glioma_tumor")]
     foreign = manifest.iloc[protocols.testing_parts(manifest)["foreign gliomas"]]
     kinds = {"Cheng set": testing[testing["cheng_slice"].notna()], "foreign": foreign}
-    figure, axes = plt.subplots(2, columns, figsize=(1.8 * columns, 4))
+    figure, axes = plt.subplots(2, columns, figsize=(1.6 * columns, 3.5))
     for row, (kind, images) in zip(axes, kinds.items()):
         different = images.drop_duplicates("group")
         chosen = different.iloc[np.linspace(0, len(different) - 1, columns).astype(int)]  # spread over the folder, not picked
@@ -632,11 +635,12 @@ def honest_accuracies(scores):
     )
 
 
-def network_differences(scores, reference=evaluation.BASE):
+def network_differences(scores, reference=evaluation.BASE, on=None):
     """How each network differs from a reference of the same protocol and seed: every pair, the mean, its 95 % interval.
 
     Args:
         scores, reference: as `evaluation.network_differences` takes them.
+        on: the images scored, for the axis, where they are not those on which the protocol validates.
     """
     table, pairs = (find(scores, reference) for find in (evaluation.network_differences, evaluation.run_differences))
     _, rows = _in_order(table)
@@ -650,7 +654,7 @@ def network_differences(scores, reference=evaluation.BASE):
         _draw_row(axis, number, points, *spread, PROTOCOL_COLOURS[protocol])
         said.append(f"{row_label(protocol, name)} {span_in_words(*spread, '+.1f')}")
     alone = len({protocol for protocol, _ in rows}) == 1
-    where = f", {SHORT_NAMES[rows[0][0]]}" if alone else ""
+    where = f", {on or SHORT_NAMES[rows[0][0]]}" if alone else ""
     labels = [name if alone else row_label(protocol, name) for protocol, name in rows]
     label_rows(axis, labels, f"accuracy minus that of {reference} (points{where})")
     across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()
@@ -707,7 +711,9 @@ def stopping_epochs(summary):
 
 
 def flattery(scores):
-    """By how much accuracy at the best epoch exceeds the cross-fitted one: every run, the mean and its 95 % interval over runs.
+    """By how much accuracy at the best epoch exceeds the cross-fitted one: every run, the mean, its 95 % interval over seeds.
+
+    Networks of one seed are averaged first, and so are folds. With fewer than three seeds there is no interval.
 
     Args:
         scores: `evaluation.image_scores`.
@@ -718,9 +724,11 @@ def flattery(scores):
     said = []
     for number, protocol in enumerate(shown):
         points = runs[runs["protocol"] == protocol]["flattery"]
-        mean, half = statistics.interval(points)
+        by_seed = runs[runs["protocol"] == protocol].groupby("seed")["flattery"].mean()
+        mean, half = statistics.interval(by_seed) if len(by_seed) >= evaluation.SEEDS_FOR_AN_INTERVAL else (points.mean(), np.nan)
         _draw_row(axis, number, points, mean, mean - half, mean + half, PROTOCOL_COLOURS[protocol])
-        said.append(f"{SHORT_NAMES[protocol]} {wording.say(points, ' points', 2)} ({len(points)} runs)")
+        spread = f"{mean:.2f} points" if np.isnan(half) else wording.say(by_seed, " points", 2)
+        said.append(f"{SHORT_NAMES[protocol]} {spread} ({len(points)} runs)")
     axis.axvline(0, color="black", linewidth=1)
     label = "accuracy at the best epoch minus cross-fitted accuracy (points)"
     label_rows(axis, [f"{SHORT_NAMES[name]} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
