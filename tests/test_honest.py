@@ -177,6 +177,15 @@ def test_differences_are_paired_by_fold_too(scores):
         assert (row["widths"], row["difference"], row["low"], row["high"]) == (other, 0, 0, 0)
 
 
+def test_a_run_is_held_against_the_mean_of_seeds(scores):
+    on_b = scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
+    mean = evaluation.mean_of_seeds(on_b)
+    assert len(mean) == on_b["path"].nunique() and mean["right"].mean() == pytest.approx(on_b["right"].mean())
+    one = on_b[on_b["seed"] == 1]
+    row = evaluation.network_differences(pd.concat([mean, one.assign(widths="one")])).iloc[0]
+    assert row["difference"] == pytest.approx(100 * (one["right"].mean() - on_b["right"].mean()))
+
+
 def test_recalls_and_their_differences(scores):
     on_b = scores[scores["protocol"] == "training_only"]
     table = evaluation.class_recalls(on_b).set_index("class")

@@ -11,7 +11,7 @@ import pytest
 import strict_lane
 from PIL import Image
 
-from tumor_mri import dataset, pages
+from tumor_mri import dataset, pages, records, study
 
 PATHS = pages.notebook_paths()
 FIGURES = {f"F{number}" for number in range(1, 10)}
@@ -116,7 +116,7 @@ def test_pages_say_when_scans_are_phantoms(tmp_path, monkeypatch):
         raise dataset.DatasetError("no network")
 
     monkeypatch.setattr(dataset, "locate", nothing)
-    monkeypatch.setattr(pages, "notebook_paths", lambda: PATHS[3:4])
+    monkeypatch.setattr(pages, "notebook_paths", lambda: [PATHS[0], PATHS[3], PATHS[4]])
     monkeypatch.setenv("TUMOR_MRI_PHANTOMS", "1")
     monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
     index = pages.reproduce(tmp_path)
@@ -125,7 +125,9 @@ def test_pages_say_when_scans_are_phantoms(tmp_path, monkeypatch):
     assert "drawn phantoms" in page
     for_print = [path.name for path in (tmp_path / "figures").glob("*.svg")]
     assert len(for_print) == len(list((tmp_path / "figures").glob("*.png"))) > 0
-    assert all(re.fullmatch(r"04_confusion_matrix-\d+-[a-z_]+\.svg", name) for name in for_print)
+    assert all(re.fullmatch(r"0[145]_[a-z_]+-\d+-[a-z_]+\.svg", name) for name in for_print)
+    for path in (PATHS[0], PATHS[3], PATHS[4]):  # not only the note on top
+        assert re.search(r'alt="[^"]*phantoms', (tmp_path / path.with_suffix(".html").name).read_text(encoding="utf-8"))
     assert "No description has been provided" not in page
     assert '<script src="">' not in page
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="http', page)
@@ -147,3 +149,22 @@ def test_stored_pictures_have_a_palette_that_no_eye_tells():
             assert seen.mode == "P"
             assert np.abs(np.asarray(seen.convert("RGB")).astype(int) - np.asarray(image.convert("RGB"))).max() <= most
     assert pages._with_palette(png(clear)) == png(clear)
+
+
+def test_what_training_anew_costs_is_what_the_records_say():
+    """README, its Spanish one and the openings of notebooks say how many runs, and from how many minutes to how many."""
+    readmes = [(dataset.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md")]
+    seconds = {run.config.key: run.seconds for run in records.load_all(study.RECORDED)}
+    told = 0
+    for path in PATHS:
+        notebook = read(path)
+        asked = re.findall(r'study\.run\("([\w-]+)", retrain=', "".join(cell.source for cell in notebook.cells))
+        runs = {config.key for name in asked for config in study.configs(name)}
+        rows = [next(line for line in readme.splitlines() if path.name in line) for readme in readmes]
+        for text in (*rows, notebook.cells[0].source) if runs else ():
+            cost = re.search(r"(\d+) (?:runs of|entrenamientos, de) (\d+) (?:to|a) (\d+) minut", text)
+            assert int(cost[1]) == len(runs), text
+            assert int(cost[2]) <= min(seconds[key] / 60 for key in runs), text
+            assert int(cost[3]) >= max(seconds[key] / 60 for key in runs), text
+            told += 1
+    assert told == 3 * 5

@@ -123,7 +123,7 @@ def network_name(config) -> str:
     if config.recipe == "prepared" and config.network == "cnn":
         shown.append("on prepared scans")
     if config.without:
-        shown.append(f"without {config.without}")
+        shown.append(f"without {'shortcuts' if config.without == 'residual' else config.without}")
     return " ".join(shown)
 
 
@@ -369,6 +369,16 @@ def run_differences(scores, reference=BASE) -> pd.DataFrame:
     pairs = runs[~is_reference].merge(runs[is_reference], on=_PAIRED, suffixes=("", "_reference"))
     pairs["difference"] = 100 * (pairs["accuracy"] - pairs["accuracy_reference"])
     return pairs[["protocol", "widths", "seed", "fold", "difference"]]
+
+
+def mean_of_seeds(scores) -> pd.DataFrame:
+    """Rows of `image_scores` averaged over seeds, image by image, as if they were of seed 1.
+
+    For the reference of `network_differences`: a run of one seed is then held against what another network reaches in the mean,
+    and not against the luck of one training.
+    """
+    same = ["protocol", "widths", "fold", "path", "group", "class"]
+    return scores.groupby(same, sort=False, as_index=False).mean(numeric_only=True).assign(seed=1)[scores.columns]
 
 
 def network_differences(scores, reference=BASE) -> pd.DataFrame:

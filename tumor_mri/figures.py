@@ -422,7 +422,7 @@ def two_kinds_of_glioma(manifest, folder=None, columns=5):
     testing = manifest[(manifest["split"] == "Testing") & (manifest["class"] == "glioma_tumor")]
     foreign = manifest.iloc[protocols.testing_parts(manifest)["foreign gliomas"]]
     kinds = {"Cheng set": testing[testing["cheng_slice"].notna()], "foreign": foreign}
-    figure, axes = plt.subplots(2, columns, figsize=(1.6 * columns, 3.5))
+    figure, axes = plt.subplots(2, columns, figsize=(1.6 * columns, 3.15))
     for row, (kind, images) in zip(axes, kinds.items()):
         different = images.drop_duplicates("group")
         chosen = different.iloc[np.linspace(0, len(different) - 1, columns).astype(int)]  # spread over the folder, not picked
