@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumor_mri import ensemble, evaluation, network, recipe, records, training
+from tumor_mri import benchmark, ensemble, evaluation, network, recipe, records, training
 
 OURS = training.RunConfig("grouped", **recipe.RESIDUAL)
 TINY = replace(OURS, epochs=2, train_images=64)
@@ -110,6 +110,12 @@ def test_a_record_says_what_was_left_out(run, tmp_path):
     back = records.load(records.save(replace(run, config=config), tmp_path))
     assert back.config == config and back.config.key != TINY.key
     assert evaluation.network_name(back.config) == "residual without geometry"
+
+
+def test_a_network_trained_longer_has_a_name_of_its_own_and_answers_with_no_other(run, manifest):
+    longer = replace(run, config=replace(OURS, **recipe.LONGER))
+    assert evaluation.network_name(longer.config) == "residual, 120 epochs"
+    assert len(benchmark.combined([run], manifest)) == 1 and benchmark.combined([longer], manifest) == []
 
 
 def test_the_reports_network_takes_prepared_scans_too(noise, manifest):

@@ -215,12 +215,13 @@ def recorded() -> list:
 
 
 def combined(runs, manifest) -> list:
-    """The residual networks among `runs` as they answer with the mirrored scan, and all seeds of a protocol together, both ways.
+    """The residual networks of the published recipe as they answer with the mirrored scan, and all seeds of a protocol together,
+    both ways.
 
     Returns:
         list of runs, see `ensemble`; seeds answer together where there are two or more, in all folds of the protocol.
     """
-    plain = [run for run in runs if run.config.network == "residual"]
+    plain = [run for run in runs if evaluation.network_name(run.config) == "residual"]
     mirrored = [ensemble.with_flips(run, manifest) for run in plain]
     return mirrored + _seeds_together(plain, manifest) + _seeds_together(mirrored, manifest)
 

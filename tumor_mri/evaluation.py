@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn import metrics
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tumor_mri import dataset, network, protocols, statistics, training
+from tumor_mri import dataset, network, protocols, recipe, statistics, training
 
 DRAWS = 1000  # random draws of validation images
 ENOUGH = 394  # images in Testing: too few, says the report
@@ -120,6 +120,8 @@ def key_figures(runs, manifest) -> pd.DataFrame:
 def network_name(config) -> str:
     """The report's network by its widths, ``32/64/128/128``; another by the name that it was given; then what it is shown."""
     shown = [network.label(config.widths) or config.network]
+    if config.network == "residual" and config.epochs == recipe.LONGER["epochs"]:
+        shown = [f"residual, {config.epochs} epochs"]
     if config.recipe == "prepared" and config.network == "cnn":
         shown.append("on prepared scans")
     if config.without:

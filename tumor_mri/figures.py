@@ -654,7 +654,7 @@ def network_differences(scores, reference=evaluation.BASE, on=None):
         _draw_row(axis, number, points, *spread, PROTOCOL_COLOURS[protocol])
         said.append(f"{row_label(protocol, name)} {span_in_words(*spread, '+.1f')}")
     alone = len({protocol for protocol, _ in rows}) == 1
-    where = f", {on or SHORT_NAMES[rows[0][0]]}" if alone else ""
+    where = f", {on or SHORT_NAMES[rows[0][0]]}" if alone or on else ""
     labels = [name if alone else row_label(protocol, name) for protocol, name in rows]
     label_rows(axis, labels, f"accuracy minus that of {reference} (points{where})")
     across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()

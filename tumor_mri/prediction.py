@@ -356,7 +356,7 @@ def write_card(scores, manifest) -> None:
         scores: `benchmark.table`.
         manifest: table of the images.
     """
-    tables.write(CARD, "figures", benchmark.as_markdown(scores[scores["network"].str.startswith("residual")]))
+    tables.write(CARD, "figures", benchmark.as_markdown(scores[scores["network"].str.match(r"residual(?!, \d+ epochs)")]))
     tables.write(CARD, "confidence", tables.as_markdown(tables.in_percent(answered_table(manifest))))
     runs = [*_grouped_runs(), study.find(CONFIG, [study.RECORDED])]
     missed = evaluation.missed_tumours(runs, manifest).drop(columns="widths")

@@ -13,6 +13,7 @@ RECIPES = ("report", "prepared")
 OF_OUR_NETWORK = ("residual", "pooling")  # ingredients that are the residual network's, the others the recipe's
 INGREDIENTS = ("crop", "equalisation", *preprocessing.FAMILIES, "schedule", *OF_OUR_NETWORK)  # what `without` can name
 RESIDUAL = {"network": "residual", "widths": (), "recipe": "prepared", "epochs": 60, "patience": None, "learning_rate": 2e-3}
+LONGER = RESIDUAL | {"epochs": 120}  # tried when the other was published
 WARM_UP = 3  # epochs
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.1

@@ -62,6 +62,14 @@ _OURS = [
     for fold in range(folds)
     for config in _configs(protocol, seeds=seeds, fold=fold, **recipe.RESIDUAL)
 ]
+_LONGER = [
+    *(
+        config
+        for fold in range(protocols.GROUPED_FOLDS)
+        for config in _configs("grouped", seeds=(1, 2), fold=fold, **recipe.LONGER)
+    ),
+    *_configs("testing_folder", seeds=SEEDS, **recipe.LONGER),
+]
 _ABLATION = [
     recipe.RESIDUAL,
     *({**recipe.RESIDUAL, "without": name} for name in recipe.INGREDIENTS),
@@ -82,6 +90,7 @@ STUDIES = {
     "honest-evaluation": _SWEEP + _GROUPED,
     "precision": _B_BASE + _B_BASE_EXACT,  # a control: what bfloat16 costs
     "network-that-generalises": [config for config in _GROUPED if config.widths == network.BASE_WIDTHS] + _OURS,
+    "twice-as-long": _LONGER,
     "ablation": _ABLATED,
 }
 
