@@ -36,8 +36,8 @@ def test_every_study_is_recorded():
 def test_records_are_small_and_load_fast_without_tensorflow():
     assert sum(path.stat().st_size for path in study.RECORDED.glob("*")) < 10e6
     started = time.perf_counter()
-    records.load_all(study.RECORDED)
-    assert time.perf_counter() - started < 1
+    loaded = records.load_all(study.RECORDED)
+    assert time.perf_counter() - started < 0.02 * len(loaded)  # seconds; a machine at rest takes a tenth of that
     code = (
         "import sys; from tumor_mri import records, study; records.load_all(study.RECORDED); print('tensorflow' in sys.modules)"
     )
