@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import benchmark, dataset, evaluation, machine, preprocessing, protocols, records, study, training
+from tumor_mri import benchmark, dataset, evaluation, machine, preprocessing, protocols, recipe, records, study, training
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def as_if(run, manifest, protocol, seed, fold, odds, mirrored):
 
 @pytest.fixture(scope="module")
 def residual():
-    return records.load(next(iter(sorted(study.RECORDED.glob("grouped-*residual*.npz")))))
+    return records.load(records.path_of(training.RunConfig("grouped", **recipe.RESIDUAL), study.RECORDED))
 
 
 @pytest.fixture(scope="module")
