@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tumor_mri import claims, dataset, evaluation, recipe, records, study
+from tumor_mri import claims, dataset, evaluation, records, study
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def test_every_recorded_run_is_what_it_says(runs, manifest):
     evaluation.check_comparable(published, manifest)
     evaluation.check_comparable(control, manifest)
     assert {run.environment["dataset"] for run in runs} == {dataset.fingerprint(manifest)}
-    assert all(run.config.train_images is None and run.config.epochs in (60, recipe.LONGER["epochs"]) for run in runs)
+    longer = study.configs("twice-as-long")
+    assert all(run.config.train_images is None and run.config.epochs == (120 if run.config in longer else 60) for run in runs)
 
 
 def test_every_study_is_recorded():
@@ -36,8 +37,8 @@ def test_every_study_is_recorded():
 def test_records_are_small_and_load_fast_without_tensorflow():
     assert sum(path.stat().st_size for path in study.RECORDED.glob("*")) < 10e6
     started = time.perf_counter()
-    loaded = records.load_all(study.RECORDED)
-    assert time.perf_counter() - started < 0.02 * len(loaded)  # seconds; a machine at rest takes a tenth of that
+    records.load_all(study.RECORDED)
+    assert time.perf_counter() - started < 1
     code = (
         "import sys; from tumor_mri import records, study; records.load_all(study.RECORDED); print('tensorflow' in sys.modules)"
     )

@@ -116,7 +116,8 @@ def test_pages_say_when_scans_are_phantoms(tmp_path, monkeypatch):
         raise dataset.DatasetError("no network")
 
     monkeypatch.setattr(dataset, "locate", nothing)
-    monkeypatch.setattr(pages, "notebook_paths", lambda: [PATHS[0], PATHS[3], PATHS[4]])
+    with_scans = [PATHS[0], PATHS[3], PATHS[4]]
+    monkeypatch.setattr(pages, "notebook_paths", lambda: with_scans)
     monkeypatch.setenv("TUMOR_MRI_PHANTOMS", "1")
     monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
     index = pages.reproduce(tmp_path)
@@ -126,7 +127,7 @@ def test_pages_say_when_scans_are_phantoms(tmp_path, monkeypatch):
     for_print = [path.name for path in (tmp_path / "figures").glob("*.svg")]
     assert len(for_print) == len(list((tmp_path / "figures").glob("*.png"))) > 0
     assert all(re.fullmatch(r"0[145]_[a-z_]+-\d+-[a-z_]+\.svg", name) for name in for_print)
-    for path in (PATHS[0], PATHS[3], PATHS[4]):  # not only the note on top
+    for path in with_scans:  # not only the note on top
         assert re.search(r'alt="[^"]*phantoms', (tmp_path / path.with_suffix(".html").name).read_text(encoding="utf-8"))
     assert "No description has been provided" not in page
     assert '<script src="">' not in page
