@@ -36,6 +36,16 @@ def _configs(protocol, widths, seeds=SEEDS, **settings):
     return [training.RunConfig(protocol, widths=widths, seed=seed, **settings) for seed in seeds]
 
 
+def _under(settings, *asked):
+    """Runs of one network under several protocols, each asked for as its name, how many folds, and seeds."""
+    return [
+        config
+        for protocol, folds, seeds in asked
+        for fold in range(folds)
+        for config in _configs(protocol, seeds=seeds, fold=fold, **settings)
+    ]
+
+
 _A_BASE = _configs("testing_folder", network.BASE_WIDTHS)
 _B_BASE = _configs("training_only", network.BASE_WIDTHS)
 _A_CHOSEN = _configs("testing_folder", network.CHOSEN_WIDTHS)
@@ -52,24 +62,13 @@ _GROUPED = [
 ]
 _FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", network.BASE_WIDTHS, ONE_SEED, fold=fold)]
 _B_BASE_EXACT = _configs("training_only", network.BASE_WIDTHS, precision="float32")
-_OURS = [
-    config
-    for protocol, folds, seeds in (
-        ("grouped", protocols.GROUPED_FOLDS, SEEDS),
-        ("testing_folder", 1, SEEDS),
-        ("training_only", 1, ONE_SEED),
-    )
-    for fold in range(folds)
-    for config in _configs(protocol, seeds=seeds, fold=fold, **recipe.RESIDUAL)
-]
-_LONGER = [
-    *(
-        config
-        for fold in range(protocols.GROUPED_FOLDS)
-        for config in _configs("grouped", seeds=(1, 2), fold=fold, **recipe.LONGER)
-    ),
-    *_configs("testing_folder", seeds=SEEDS, **recipe.LONGER),
-]
+_OURS = _under(
+    recipe.RESIDUAL,
+    ("grouped", protocols.GROUPED_FOLDS, SEEDS),
+    ("testing_folder", 1, SEEDS),
+    ("training_only", 1, ONE_SEED),
+)
+_LONGER = _under(recipe.LONGER, ("grouped", protocols.GROUPED_FOLDS, (1, 2)), ("testing_folder", 1, SEEDS))
 _ABLATION = [
     recipe.RESIDUAL,
     *({**recipe.RESIDUAL, "without": name} for name in recipe.INGREDIENTS),
