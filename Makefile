@@ -6,7 +6,7 @@ PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 
-.PHONY: help reproduce site test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark bench publish inspect claims kaggle kaggle-push clean
+.PHONY: help reproduce site test test-unit test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,8 +65,8 @@ runs: venv  ## list the recorded runs
 benchmark: venv  ## compute the baselines of BENCHMARK.md anew, and write its tables and those of MODEL_CARD.md
 	$(PY) -m tumor_mri benchmark
 
-bench: venv  ## time an epoch: the report's pipeline, ours, PyTorch where it is installed, and the machine's limit
-	$(PY) -m benchmarks.speed
+timings: venv  ## time an epoch: the report's pipeline, ours, PyTorch where it is installed, and the machine's limit
+	$(PY) -m performance.speed
 
 publish: venv  ## train the published network anew, and write its weights under data/weights
 	$(PY) -m tumor_mri publish

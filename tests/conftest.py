@@ -6,20 +6,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from tumor_mri import dataset
+from tumor_mri.datasets import download, manifests
 
 HOW = "needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder"
 
 
 def pytest_configure():
     try:
-        dataset.find()
-    except dataset.DatasetError as error:
+        download.find()
+    except manifests.DatasetError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(items):
-    if dataset.find() is None:
+    if download.find() is None:
         for item in items:
             if item.get_closest_marker("needs_dataset"):
                 item.add_marker(pytest.mark.skip(reason=HOW))
@@ -27,4 +27,4 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def manifest():
-    return dataset.load_manifest()
+    return manifests.load_manifest()

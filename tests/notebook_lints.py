@@ -4,7 +4,7 @@ import ast
 import json
 import re
 
-from tumor_mri import pages
+from tumor_mri.site import notebooks
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:root|work|tmp|home|Users|opt|usr)/\w|[A-Z]:\\\\")
 SPANISH_QUESTION = re.compile(r"^<span lang=es>\*\*¿[^*]+\?\*\* .+</span>$", re.MULTILINE)
@@ -30,7 +30,7 @@ def opening(notebook):
 def first_cell(notebook):
     first = code_cells(notebook)[0].source
     long = ["is too long"] if len(first.splitlines()) > LONGEST_FIRST_CELL else []
-    return long + ([] if first == pages.FIRST_CELL else ["is not pages.FIRST_CELL: run `make notebooks`"])
+    return long + ([] if first == notebooks.FIRST_CELL else ["is not pages.FIRST_CELL: run `make notebooks`"])
 
 
 def ending(notebook):
@@ -67,7 +67,7 @@ def stored_errors(notebook):
 
 def stored_widgets(notebook):
     """A widget lives in its kernel: stored, it is an empty place or an error to whoever opens the notebook."""
-    views = [output for output in outputs(notebook) if pages.WIDGET_VIEW in output.get("data", {})]
+    views = [output for output in outputs(notebook) if notebooks.WIDGET_VIEW in output.get("data", {})]
     return ["stores a widget: run `make notebooks`"] if views or "widgets" in notebook.metadata else []
 
 

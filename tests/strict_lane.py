@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tumor_mri import dataset, pages
+from tumor_mri.datasets import download, manifests
+from tumor_mri.site import notebooks
 
 HERE = Path(__file__).parent
 
@@ -21,10 +22,10 @@ def needs_dataset(path):
 
 def main():
     try:
-        found = dataset.find()
-    except dataset.DatasetError as error:
+        found = download.find()
+    except manifests.DatasetError as error:
         sys.exit(f"error: {error}")
-    paths = pages.notebook_paths()
+    paths = notebooks.notebook_paths()
     if found is None:
         for path in filter(needs_dataset, paths):
             print(f"SKIPPED {path.name}: needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder")

@@ -30,13 +30,17 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tumor_mri import __main__ as cli
-from tumor_mri import dataset, kaggle, pages, phantoms, records, study, training
+from tumor_mri import _keras
+from tumor_mri.datasets import decoding, download, manifests, phantoms
+from tumor_mri.runs import cluster, configs, environment, records
+from tumor_mri.site import kaggle, notebooks
+from tumor_mri.study import catalogue
 
 SECRET = "KGAT_secret-of-the-tests"
 ENDLESS = 10**9  # a promise that is never kept
 GLIOMA = "Training/glioma_tumor"
 FIRST = f"{GLIOMA}/0.jpg"
-CONFIG = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=1)
+CONFIG = configs.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=1)
 
 
 class World:
@@ -55,9 +59,9 @@ class World:
         self.patch.delenv("TUMOR_MRI_DATA")
         self.answer.update(answer)
         if url:
-            self.patch.setattr(dataset, "ARCHIVE_URL", url)
+            self.patch.setattr(download, "ARCHIVE_URL", url)
         if largest:
-            self.patch.setattr(dataset, "LARGEST_UNPACKED", largest)
+            self.patch.setattr(download, "LARGEST_UNPACKED", largest)
 
     def write(self, path, content):
         """Write a file of the dataset."""
@@ -111,8 +115,8 @@ def digest(path):
 def draw_dataset(folder):
     """Two drawn scans a class and split, and their manifest."""
     rows = []
-    for split in dataset.SPLITS:
-        for class_name in dataset.CLASSES:
+    for split in manifests.SPLITS:
+        for class_name in manifests.CLASSES:
             (folder / split / class_name).mkdir(parents=True)
             for number in range(2):
                 path = f"{split}/{class_name}/{number}.jpg"
@@ -180,26 +184,26 @@ def world(tmp_path, monkeypatch):
     def no_kaggle(scratch, progress):
         raise OSError("no Kaggle here")
 
-    for name, value in {
-        "ROOT": root,
-        "DATA": world.data,
-        "LOCAL_DATA": world.data,
-        "KAGGLE_MOUNT": root / "mount",
-        "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
-        "SILENCE": 2,
-        "_cache_folder": lambda: world.data / "cache",
-        "_fetch_from_kaggle": no_kaggle,
+    world.fetch_from_kaggle = download._fetch_from_kaggle
+    for module, settings in {
+        manifests: {"ROOT": root, "DATA": world.data, "LOCAL_DATA": world.data},
+        download: {
+            "KAGGLE_MOUNT": root / "mount",
+            "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
+            "SILENCE": 2,
+            "_fetch_from_kaggle": no_kaggle,
+        },
+        decoding: {"_cache_folder": lambda: world.data / "cache"},
     }.items():
-        if name == "_fetch_from_kaggle":
-            world.fetch_from_kaggle = dataset._fetch_from_kaggle
-        monkeypatch.setattr(dataset, name, value)
-    monkeypatch.setattr(dataset, "tqdm", silent)
-    monkeypatch.setattr(pages, "tqdm", silent)
-    monkeypatch.setattr(study, "RECORDED", world.records)
-    monkeypatch.setattr(study, "LOCAL", root / "local")
-    monkeypatch.setattr(study, "STUDIES", {"tiny": [CONFIG]})
-    monkeypatch.setattr(study, "PATIENCE", 1)
-    monkeypatch.setattr(study.tempfile, "tempdir", str(root / "tmp"))
+        for name, value in settings.items():
+            monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(download, "tqdm", silent)
+    monkeypatch.setattr(notebooks, "tqdm", silent)
+    monkeypatch.setattr(records, "RECORDED", world.records)
+    monkeypatch.setattr(records, "LOCAL", root / "local")
+    monkeypatch.setattr(catalogue, "STUDIES", {"tiny": [CONFIG]})
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    monkeypatch.setattr(cluster.tempfile, "tempdir", str(root / "tmp"))
     monkeypatch.setenv("TUMOR_MRI_DATA", str(world.images))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLEHUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
@@ -214,10 +218,10 @@ def use_kaggle(world, **environment):
     import kagglesdk.kaggle_env as kaggle_env
 
     world.serve(**environment.pop("answer", {}))
-    world.patch.setattr(dataset, "_fetch_from_kaggle", world.fetch_from_kaggle)
-    world.patch.setattr(dataset, "KAGGLE_SERVER", ("127.0.0.1", int(world.address.rsplit(":")[-1])))
+    world.patch.setattr(download, "_fetch_from_kaggle", world.fetch_from_kaggle)
+    world.patch.setattr(download, "KAGGLE_SERVER", ("127.0.0.1", int(world.address.rsplit(":")[-1])))
     world.patch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, world.address)
-    world.patch.setattr(dataset, "ARCHIVE_URL", "http://127.0.0.1:9/")
+    world.patch.setattr(download, "ARCHIVE_URL", "http://127.0.0.1:9/")
     world.patch.setenv("HOME", str(world.root / "home"))
     for name, value in environment.items():
         world.patch.setenv(name, value)
@@ -237,7 +241,7 @@ def kaggle_json(world, text):
 def run_of_nothing(config=CONFIG):
     """A whole run, of no image."""
     nothing, classes = np.zeros((1, 4), dtype=np.float32), np.zeros((1, 1), dtype=np.uint8)
-    return training.Run(config, {"val_accuracy": [0.5]}, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
+    return configs.Run(config, {"val_accuracy": [0.5]}, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
 
 
 def altered(change):
@@ -359,7 +363,7 @@ CASES = [
     ("disk full, images", lambda w: w.fail(np, "save", errno.ENOSPC), "decode", 1, "No space left.*Make room"),
     ("disk full, archive", lambda w: (w.serve(), w.fail(Path, "open", errno.ENOSPC, "archive")), GET, 1, "No space"),
     ("disk full, unpacking", lambda w: (w.serve(body=archive(w)), w.fail(tarfile, "copyfileobj", errno.ENOSPC)), GET, 1, "space"),
-    ("read-only data", lambda w: (w.serve(), w.fail(dataset.tempfile, "mkdtemp", errno.EROFS)), GET, 1, "Read-only.*TUMOR"),
+    ("read-only data", lambda w: (w.serve(), w.fail(download.tempfile, "mkdtemp", errno.EROFS)), GET, 1, "Read-only.*TUMOR"),
     ("unreadable folder", lambda w: w.fail(Path, "read_bytes", errno.EACCES, GLIOMA), "verify", 1, "Permission denied"),
     ("disk full, records", lambda w: w.fail(os, "fsync", errno.ENOSPC), TRAIN, 1, "cannot be written.*No space"),
     ("read-only records", lambda w: w.fail(records.tempfile, "TemporaryFile", errno.EROFS), TRAIN, 1, "Read-only"),
@@ -473,17 +477,17 @@ def test_bad_settings_are_refused_before_anything_is_trained(settings, words):
 def test_a_good_archive_arrives_whole_even_by_a_redirect(world, capfd):
     world.serve(body=archive(world), status=302, headers={"Location": f"{world.address}/moved"})
     assert cli.main(["download"]) == 0, capfd.readouterr()
-    target = world.data / dataset.FOLDER_NAME
-    assert dataset.verify(target, dataset.load_manifest()) == []
+    target = world.data / download.FOLDER_NAME
+    assert manifests.verify(target, manifests.load_manifest()) == []
     assert not list(world.data.glob(".download-*"))
 
 
 def test_a_slow_download_that_moves_may_finish(world):
     body = archive(world)
-    world.serve(body=body, drip=2 * dataset.SILENCE / (len(body) / 4096))
+    world.serve(body=body, drip=2 * download.SILENCE / (len(body) / 4096))
     started = time.monotonic()
-    dataset.download(progress=False)
-    assert time.monotonic() - started > 1.5 * dataset.SILENCE
+    download.download(progress=False)
+    assert time.monotonic() - started > 1.5 * download.SILENCE
 
 
 def test_sources_that_say_nothing_are_given_up_together(world, capfd):
@@ -491,13 +495,13 @@ def test_sources_that_say_nothing_are_given_up_together(world, capfd):
 
     never = threading.Event()
     world.serve(stall=60)
-    world.patch.setattr(dataset, "_fetch_from_kaggle", world.fetch_from_kaggle)
+    world.patch.setattr(download, "_fetch_from_kaggle", world.fetch_from_kaggle)
     world.patch.setattr(kagglehub, "dataset_download", lambda handle: never.wait(60))
     world.patch.setattr(socket, "create_connection", lambda *arguments, **settings: never.wait(60))
-    world.patch.setattr(dataset.urllib.request, "urlopen", lambda *arguments, **settings: never.wait(60))
+    world.patch.setattr(download.urllib.request, "urlopen", lambda *arguments, **settings: never.wait(60))
     started = time.monotonic()
     assert cli.main(["download"]) == 1
-    assert time.monotonic() - started < 4 * dataset.SILENCE
+    assert time.monotonic() - started < 4 * download.SILENCE
     assert capfd.readouterr().err.count("nothing arrived for") == 2
     world.patch.setattr(socket, "create_connection", lambda *arguments, **settings: socket.socket())
     assert cli.main(["download"]) == 1
@@ -507,7 +511,7 @@ def test_sources_that_say_nothing_are_given_up_together(world, capfd):
 
 
 def test_three_silences_are_less_than_twenty_seconds():
-    assert 3 * dataset.SILENCE < 20
+    assert 3 * download.SILENCE < 20
 
 
 def test_a_wrong_folder_stops_pytest_with_a_sentence(world):
@@ -524,27 +528,25 @@ def test_a_notebook_survives_a_full_disk(world):
     path.write_text("kept")
     world.fail(os, "replace", errno.ENOSPC)
     with pytest.raises(OSError, match="No space"):
-        pages._write_whole(path, "new")
+        notebooks._write_whole(path, "new")
     assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [("01_a.ipynb", "kept")]
 
 
 def test_credentials_are_in_no_record(world, manifest):
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN"):
         world.patch.setenv(name, SECRET)
-    environment = training.describe_environment(manifest)
-    assert SECRET not in json.dumps(environment)
+    assert SECRET not in json.dumps(environment.describe(manifest))
 
 
 def test_supported_versions_are_those_of_the_requirements():
-    from tumor_mri import quiet
 
     lines = (Path(__file__).parent.parent / "requirements.txt").read_text().splitlines()
     wanted = [line.split("#")[0].strip() for line in lines]
-    for package, (lowest, below) in quiet.SUPPORTED.items():
+    for package, (lowest, below) in _keras.SUPPORTED.items():
         assert f"{package}>={lowest},<{below}" in wanted
 
 
-CODE = sorted(Path(pages.__file__).parent.glob("*.py")) + pages.notebook_paths()
+CODE = sorted(Path(notebooks.__file__).parent.glob("*.py")) + notebooks.notebook_paths()
 PICKLERS = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 LOADERS = {"load_model", "load_weights", "read_pickle", "to_pickle", "enable_unsafe_deserialization"}
 

@@ -7,7 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import benchmark, dataset, evaluation, machine, preprocessing, protocols, recipe, records, study, training
+from tumor_mri.datasets import decoding, manifests, protocols
+from tumor_mri.evaluation import benchmark, scoring
+from tumor_mri.models import preprocessing, recipes
+from tumor_mri.runs import configs, environment, records, training
+from tumor_mri.site import documents
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +43,12 @@ def test_unseen_testing_is_what_it_says(manifest):
 def test_no_image_helps_to_choose_its_own_epoch(recorded, manifest):
     """An image that is right in one epoch only, whatever the epoch, must not pull that epoch towards itself."""
     run = next(run for run in recorded if run.config.protocol == "training_only")
-    actual = evaluation.truth(run.val_paths, manifest)
+    actual = scoring.truth(run.val_paths, manifest)
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 4, (60, len(actual)), dtype=np.uint8)  # sixty epochs of guessing
     accuracy = (noise == actual).mean(axis=1)
     guessed = replace(run, val_classes=noise, history={"val_accuracy": list(accuracy)})
-    honest = (evaluation.cross_fitted_classes(guessed, manifest) == actual).mean()
+    honest = (scoring.cross_fitted_classes(guessed, manifest) == actual).mean()
     assert accuracy.max() > 0.28  # what quoting the best of sixty guesses gives
     assert abs(honest - 0.25) < 0.02
 
@@ -52,14 +56,14 @@ def test_no_image_helps_to_choose_its_own_epoch(recorded, manifest):
 def test_scores_at_the_best_epoch_are_those_of_the_table_of_runs(recorded, manifest):
     recorded = [run for run in recorded if run.config.patience]  # the others chose no epoch
     scores = benchmark.score(recorded, manifest).set_index(["network", "protocol"])
-    summary = evaluation.summarise(recorded, manifest).groupby(["widths", "protocol"])["val_accuracy"].mean()
+    summary = scoring.summarise(recorded, manifest).groupby(["widths", "protocol"])["val_accuracy"].mean()
     for key, row in scores.iterrows():
         if key[1] != "grouped":  # whose folds differ a little in size
             assert row["at_best_epoch"] == pytest.approx(summary[key])
         assert row["low"] < row["accuracy"] < row["high"]
         assert np.isnan(row["seeds_low"]) == (row["seeds"] < 3)
-        by_seed = [run for run in recorded if (evaluation.network_name(run.config), run.config.protocol) == key]
-        middle = evaluation.image_scores(by_seed, manifest).groupby("seed")["right"].mean().mean()
+        by_seed = [run for run in recorded if (scoring.network_name(run.config), run.config.protocol) == key]
+        middle = scoring.image_scores(by_seed, manifest).groupby("seed")["right"].mean().mean()
         assert row["seeds"] < 3 or (row["seeds_low"] + row["seeds_high"]) / 2 == pytest.approx(middle)
     assert (scores["seeds"] >= 3).any() and (scores["seeds"] < 3).any()
     assert (scores["accuracy"] <= scores["at_best_epoch"] + 0.002).all()
@@ -67,7 +71,7 @@ def test_scores_at_the_best_epoch_are_those_of_the_table_of_runs(recorded, manif
 
 
 def test_the_page_holds_the_table(manifest):
-    text = benchmark.PAGE.read_text(encoding="utf-8")
+    text = documents.PAGE.read_text(encoding="utf-8")
     assert benchmark.as_markdown(benchmark.table(manifest)) in text, "run `make benchmark`"
 
 
@@ -79,7 +83,7 @@ def test_what_is_no_part_of_the_benchmark_stays_out_of_its_table(recorded, manif
     monkeypatch.setattr(records, "load_all", lambda folder: [run, *runs])
     assert benchmark.recorded() == [run]
     baselines = pd.read_csv(benchmark.BASELINES)["network"].tolist()
-    assert benchmark.table(manifest)["network"].tolist() == [*baselines, evaluation.network_name(run.config)]
+    assert benchmark.table(manifest)["network"].tolist() == [*baselines, scoring.network_name(run.config)]
 
 
 def as_if(run, manifest, protocol, seed, fold, odds, mirrored):
@@ -89,7 +93,7 @@ def as_if(run, manifest, protocol, seed, fold, odds, mirrored):
     return replace(
         run,
         config=replace(run.config, protocol=protocol, seed=seed, fold=fold),
-        history={"val_accuracy": [float((classes == dataset.class_indices(manifest)[split.validation]).mean())]},
+        history={"val_accuracy": [float((classes == manifests.class_indices(manifest)[split.validation]).mean())]},
         train_paths=list(paths[split.train]),
         val_paths=list(paths[split.validation]),
         val_classes=classes[None],
@@ -101,7 +105,7 @@ def as_if(run, manifest, protocol, seed, fold, odds, mirrored):
 
 @pytest.fixture(scope="module")
 def residual():
-    return records.load(records.path_of(training.RunConfig("grouped", **recipe.RESIDUAL), study.RECORDED))
+    return records.load(records.path_of(configs.RunConfig("grouped", **recipes.RESIDUAL), records.RECORDED))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +136,7 @@ def test_a_network_of_fixed_epochs_is_not_flattered_and_may_be_scored_on_unseen_
     assert np.isnan(row["at_best_epoch"]) and 0 < row["unseen_testing"] < 1
     run = as_if(residual, manifest, "testing_folder", 1, 0, residual.test_probabilities, residual.test_flipped)
     assert benchmark.score([run], manifest)["unseen_testing"].notna().all()
-    assert len(evaluation.unseen_scores([run], manifest)) == 133
+    assert len(scoring.unseen_scores([run], manifest)) == 133
     chosen = replace(run, config=replace(run.config, patience=10))
     assert benchmark.score([chosen], manifest)["unseen_testing"].isna().all()
 
@@ -140,7 +144,7 @@ def test_a_network_of_fixed_epochs_is_not_flattered_and_may_be_scored_on_unseen_
 def test_others_figures_stand_with_their_addresses(manifest):
     public = pd.read_csv(benchmark.PUBLIC)
     assert public.notna().all(axis=None) and public["work"].str.startswith("https://").all()
-    text = benchmark.PAGE.read_text(encoding="utf-8")
+    text = documents.PAGE.read_text(encoding="utf-8")
     assert all(address in text for address in public["work"])
 
 
@@ -150,7 +154,7 @@ BEHIND |= {"unseen_glioma": 81, "unseen_meningioma": 6, "unseen_pituitary": 46}
 
 
 def anew(manifest):
-    return benchmark.baselines(dataset.load_images(manifest), preprocessing.load(manifest, progress=False), manifest)
+    return benchmark.baselines(decoding.load_images(manifest), preprocessing.load_prepared(manifest, progress=False), manifest)
 
 
 @pytest.mark.needs_dataset
@@ -166,7 +170,7 @@ def test_the_committed_baselines_are_computed_anew(manifest):
 
 
 def test_a_network_of_ones_own_is_scored_and_kept(manifest, tmp_path):
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     def build(units=2):
         pooled = [keras.Input((150, 150, 1)), keras.layers.AveragePooling2D(30), keras.layers.Flatten()]
@@ -195,8 +199,8 @@ def test_committed_runs_are_read_on_every_machine(manifest, tmp_path, monkeypatc
         asked.append(config)
         raise InterruptedError
 
-    monkeypatch.setattr(machine, "native_precision", lambda: "float32")
-    monkeypatch.setattr(study, "RECORDED", tmp_path)
+    monkeypatch.setattr(environment, "native_precision", lambda: "float32")
+    monkeypatch.setattr(records, "RECORDED", tmp_path)
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(training, "build_alone", lambda *arguments, **settings: None)
     monkeypatch.setattr(benchmark, "score", lambda runs, manifest: runs)
@@ -217,11 +221,11 @@ def test_a_name_must_make_a_file():
 
 
 def test_a_network_of_other_shapes_is_named(manifest):
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     def build():
         return keras.Sequential([keras.Input((64, 64, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
 
-    config = training.RunConfig("training_only", widths=(), network="mine", epochs=1)
+    config = configs.RunConfig("training_only", widths=(), network="mine", epochs=1)
     with pytest.raises(ValueError, match=r"expected \(None, 150, 150, 1 or 3\)"):
         training.train(config, np.zeros((len(manifest), 150, 150), np.uint8), manifest, progress=False, build=build)

@@ -3,20 +3,22 @@
 import numpy as np
 import pytest
 
-from tumor_mri import claims, dataset, evaluation, study, tables
+from tumor_mri.datasets import manifests
+from tumor_mri.evaluation import scoring
+from tumor_mri.study import catalogue, claims
 
 
 @pytest.fixture(scope="module")
 def runs():
-    return study.recorded("sweep-widths")
+    return catalogue.recorded("sweep-widths")
 
 
 def test_the_reports_table_is_its_matrix_with_precision_and_recall_exchanged():
     matrix = claims.load_report_matrix()
     assert matrix.sum(axis=1).tolist() == [158, 162, 83, 171]
     assert matrix.trace() == 530
-    table, printed = evaluation.classification_table(matrix), claims.load_report_table()
-    names = list(dataset.NAMES)
+    table, printed = scoring.classification_table(matrix), claims.load_report_table()
+    names = list(manifests.NAMES)
     assert np.allclose(table.loc[names, "recall"], printed.loc[names, "precision"], atol=5e-5)
     assert np.allclose(table.loc[names, "precision"], printed.loc[names, "recall"], atol=5e-5)
 
@@ -40,9 +42,9 @@ def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
     assert verdict.verdict == "refuted as printed"
     assert "exchanged" in verdict.here
     matrix, printed = claims.load_report_matrix(), claims.load_report_table()
-    names = list(dataset.NAMES)
+    names = list(manifests.NAMES)
     right = printed.copy()
-    right.loc[names] = evaluation.classification_table(matrix).loc[names].to_numpy()
+    right.loc[names] = scoring.classification_table(matrix).loc[names].to_numpy()
     monkeypatch.setattr(claims, "load_report_table", lambda: right)
     assert claims.claim_on_table([], manifest).verdict == "holds"
     right.loc["glioma", "recall"] += 0.001
@@ -51,6 +53,6 @@ def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
 
 
 def test_the_readme_holds_the_claims(runs, manifest):
-    text = (dataset.ROOT / "README.md").read_text(encoding="utf-8")
-    table = tables.as_markdown(claims.claims_table(claims.verdicts(runs, manifest)))
+    text = (manifests.ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.as_markdown(claims.claims_table(claims.verdicts(runs, manifest)))
     assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in text, "run `python -m tumor_mri claims --write`"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import dataset, phantoms
+from tumor_mri.datasets import decoding, download, manifests, phantoms
 
 
 def tiny_dataset(folder):
@@ -25,7 +25,7 @@ def tiny_dataset(folder):
 
 
 def kinds(folder, manifest):
-    return {problem.path: problem.kind for problem in dataset.verify(folder, manifest)}
+    return {problem.path: problem.kind for problem in manifests.verify(folder, manifest)}
 
 
 def test_the_manifest_is_whole(manifest):
@@ -39,31 +39,31 @@ def test_the_manifest_is_whole(manifest):
 
 
 def test_the_fingerprint_sees_content_and_order(manifest):
-    known = dataset.fingerprint(manifest)
-    assert dataset.fingerprint(manifest[::-1]) != known
+    known = manifests.fingerprint(manifest)
+    assert manifests.fingerprint(manifest[::-1]) != known
     changed = manifest.copy()
     changed.loc[5, "sha256"] = "0" * 64
-    assert dataset.fingerprint(changed) != known
+    assert manifests.fingerprint(changed) != known
 
 
 def test_the_folder_named_comes_first_and_must_be_right(tmp_path, monkeypatch):
     tiny_dataset(tmp_path / "named" / "below")
     monkeypatch.setenv("TUMOR_MRI_DATA", str(tmp_path / "named"))
-    assert dataset.find() == tmp_path / "named" / "below"
+    assert download.find() == tmp_path / "named" / "below"
     monkeypatch.setenv("TUMOR_MRI_DATA", str(tmp_path / "absent"))
-    with pytest.raises(dataset.DatasetError, match="TUMOR_MRI_DATA is"):
-        dataset.find()
+    with pytest.raises(manifests.DatasetError, match="TUMOR_MRI_DATA is"):
+        download.find()
 
 
 @pytest.mark.parametrize("layout", ["slug", "datasets/owner/slug", "datasets/owner/slug/more"])
 def test_kaggle_mounts_come_before_data(tmp_path, monkeypatch, layout):
     monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
-    monkeypatch.setattr(dataset, "KAGGLE_MOUNT", tmp_path / "input")
-    monkeypatch.setattr(dataset, "LOCAL_DATA", tmp_path / "data")
-    tiny_dataset(tmp_path / "data" / dataset.FOLDER_NAME)
-    assert dataset.find() == tmp_path / "data" / dataset.FOLDER_NAME
+    monkeypatch.setattr(download, "KAGGLE_MOUNT", tmp_path / "input")
+    monkeypatch.setattr(manifests, "LOCAL_DATA", tmp_path / "data")
+    tiny_dataset(tmp_path / "data" / download.FOLDER_NAME)
+    assert download.find() == tmp_path / "data" / download.FOLDER_NAME
     tiny_dataset(tmp_path / "input" / layout)
-    assert dataset.find() == tmp_path / "input" / layout
+    assert download.find() == tmp_path / "input" / layout
 
 
 def test_every_kind_of_problem_is_named(tmp_path):
@@ -85,8 +85,8 @@ def test_every_kind_of_problem_is_named(tmp_path):
     (tmp_path / "Testing" / "fifth_class").rmdir()
     b.unlink()
     assert kinds(tmp_path, manifest)["Training/no_tumor/b.jpg"] == "missing"
-    with pytest.raises(dataset.DatasetError, match="4 files differ"):
-        dataset.check(tmp_path, manifest)
+    with pytest.raises(manifests.DatasetError, match="4 files differ"):
+        manifests.check(tmp_path, manifest)
 
 
 def test_renamed_copies_of_one_image_are_both_renamed(tmp_path):
@@ -101,7 +101,7 @@ def test_renamed_copies_of_one_image_are_both_renamed(tmp_path):
     assert set(kinds(tmp_path, manifest).values()) == {"renamed"}
 
 
-@pytest.mark.parametrize("class_name", dataset.CLASSES)
+@pytest.mark.parametrize("class_name", manifests.CLASSES)
 def test_phantoms_are_drawn_the_same_each_time(class_name):
     first = phantoms.draw(class_name, 1)
     assert (first.shape, first.dtype) == ((150, 150), np.uint8)
@@ -111,16 +111,16 @@ def test_phantoms_are_drawn_the_same_each_time(class_name):
 
 @pytest.mark.needs_dataset
 def test_the_real_images_are_the_manifests(manifest):
-    assert dataset.verify(dataset.find(), manifest) == []
+    assert manifests.verify(download.find(), manifest) == []
 
 
 @pytest.mark.needs_dataset
 def test_cached_pixels_are_keras_pixels(manifest):
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
-    images = dataset.load_images(manifest)
+    images = decoding.load_images(manifest)
     testing = keras.utils.image_dataset_from_directory(
-        dataset.find() / "Testing", image_size=(150, 150), shuffle=False, verbose=False
+        download.find() / "Testing", image_size=(150, 150), shuffle=False, verbose=False
     )
     theirs = np.concatenate([batch.numpy() for batch, _ in testing])
     assert np.array_equal(theirs[..., 0], theirs[..., 1])
@@ -133,15 +133,15 @@ def test_sizes_are_those_of_the_files(manifest):
     from PIL import Image
 
     for row in manifest.iloc[::40].itertuples():
-        with Image.open(dataset.find() / row.path) as image:
+        with Image.open(download.find() / row.path) as image:
             assert image.size == (row.width, row.height)
-    assert max(dataset.scan(manifest["path"][3000], dataset.find()).shape) == 150
+    assert max(decoding.scan(manifest["path"][3000], download.find()).shape) == 150
 
 
 @pytest.mark.needs_dataset
 def test_a_damaged_cache_is_made_anew(manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "_cache_folder", lambda: tmp_path)
-    (tmp_path / f"images-150-{dataset.fingerprint(manifest)}.npy").write_bytes(b"damaged")
-    images = dataset.load_images(manifest)
+    monkeypatch.setattr(decoding, "_cache_folder", lambda: tmp_path)
+    (tmp_path / f"images-150-{manifests.fingerprint(manifest)}.npy").write_bytes(b"damaged")
+    images = decoding.load_images(manifest)
     assert images.shape == (3264, 150, 150)
     assert len(list(tmp_path.iterdir())) == 1

@@ -6,13 +6,14 @@ import struct
 
 import pytest
 
-from tumor_mri import dataset, figures
+from tumor_mri.datasets import download
+from tumor_mri.figures import about_dataset, style
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     monkeypatch.setenv("TUMOR_MRI_FIGURES", str(tmp_path / "02_notebook"))
-    monkeypatch.setattr(figures, "_NUMBERS", iter((1, 2)))
+    monkeypatch.setattr(style, "_NUMBERS", iter((1, 2)))
     return tmp_path
 
 
@@ -23,8 +24,8 @@ def embedded(svg):
 
 
 def test_each_figure_is_written_under_its_name(start, manifest):
-    figures.class_counts(manifest)
-    figures.class_counts(manifest)
+    about_dataset.class_counts(manifest)
+    about_dataset.class_counts(manifest)
     first, second = (start / f"02_notebook-{number}-class_counts.svg" for number in (1, 2))
     assert sorted(start.iterdir()) == [first, second]
     assert first.read_bytes() == second.read_bytes()
@@ -32,7 +33,7 @@ def test_each_figure_is_written_under_its_name(start, manifest):
 
 
 def test_scans_keep_their_size(start, manifest):
-    figure = figures.scan_of_each_class(manifest)
+    figure = about_dataset.scan_of_each_class(manifest)
     sizes = embedded((start / "02_notebook-1-scan_of_each_class.svg").read_text(encoding="utf-8"))
     assert len(sizes) == 4
     assert all(max(size) <= 150 for size in sizes)
@@ -43,9 +44,9 @@ def test_scans_keep_their_size(start, manifest):
 
 
 @pytest.mark.needs_dataset
-@pytest.mark.parametrize("draw", [figures.scan_of_each_class, figures.two_kinds_of_glioma])
+@pytest.mark.parametrize("draw", [about_dataset.scan_of_each_class, about_dataset.two_kinds_of_glioma])
 def test_scans_are_drawn_no_larger_either(draw, manifest):
-    figure = draw(manifest, dataset.locate())
+    figure = draw(manifest, download.locate())
     drawn = [picture.get_window_extent() for axis in figure.axes for picture in axis.get_images()]
     assert len(drawn) >= 4 and all(max(extent.width, extent.height) <= 150.5 for extent in drawn)
 
@@ -53,5 +54,5 @@ def test_scans_are_drawn_no_larger_either(draw, manifest):
 def test_no_file_where_none_is_asked_for(tmp_path, manifest, monkeypatch):
     monkeypatch.delenv("TUMOR_MRI_FIGURES", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(figures, "_write_for_print", lambda *arguments: pytest.fail("wrote a file"))
-    figures.class_counts(manifest)
+    monkeypatch.setattr(style, "_write_for_print", lambda *arguments: pytest.fail("wrote a file"))
+    about_dataset.class_counts(manifest)

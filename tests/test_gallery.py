@@ -9,7 +9,13 @@ import nbformat
 import numpy as np
 import pytest
 
-from tumor_mri import audit, dataset, evaluation, figures, gallery, pages, protocols, records, study, website
+from tumor_mri.audit import near_copies, this_dataset
+from tumor_mri.datasets import download, manifests, protocols
+from tumor_mri.evaluation import scoring
+from tumor_mri.figures import galleries, scores, style
+from tumor_mri.runs import records
+from tumor_mri.site import notebooks, website
+from tumor_mri.study import catalogue, gap
 
 matplotlib.use("agg")
 pytestmark = pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
@@ -23,7 +29,7 @@ def closed():
 
 @pytest.fixture(scope="module")
 def runs():
-    return [records.load(records.path_of(config, study.RECORDED)) for config in study.configs("gallery")]
+    return [records.load(records.path_of(config, records.RECORDED)) for config in catalogue.configs_of("gallery")]
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +42,28 @@ def chosen(runs):
 def noise(manifest):
     """Thumbnails of nothing: no two are alike."""
     pixels = np.random.default_rng(0).normal(size=(len(manifest), 64))
-    return np.stack([audit.standardise(image) for image in pixels])
+    return np.stack([near_copies.standardise(image) for image in pixels])
 
 
 def saying(run, manifest, shift=0):
     """A run that is sure, and always right; or always wrong, with a shift."""
-    labels = (evaluation.truth(run.val_paths, manifest) + shift) % len(dataset.NAMES)
-    return replace(run, val_probabilities=np.eye(len(dataset.NAMES), dtype=np.float32)[labels])
+    labels = (scoring.truth(run.val_paths, manifest) + shift) % len(manifests.NAMES)
+    return replace(run, val_probabilities=np.eye(len(manifests.NAMES), dtype=np.float32)[labels])
 
 
 @pytest.fixture
 def painted(monkeypatch):
     """Paths of the scans that a figure shows, in order."""
-    paths, show_scan = [], figures.show_scan
+    paths, show_scan = [], style.show_scan
     monkeypatch.setattr(
-        figures, "show_scan", lambda axis, path, *rest, **more: paths.append(path) or show_scan(axis, path, *rest, **more)
+        style, "show_scan", lambda axis, path, *rest, **more: paths.append(path) or show_scan(axis, path, *rest, **more)
     )
     return paths
 
 
 def test_answers_are_the_confusion_matrix(chosen, manifest):
-    said = evaluation.answers(chosen, manifest)
-    matrix = evaluation.confusion(chosen, manifest)
+    said = scoring.answers(chosen, manifest)
+    matrix = scoring.confusion(chosen, manifest)
     assert said.groupby(["truth", "predicted"]).size().loc["glioma", "meningioma"] == matrix[0, 1]
     assert said["right"].sum() == matrix.trace()
     assert said["confidence"].between(0.25, 1).all()
@@ -68,57 +74,57 @@ def test_the_nearest_is_one_that_trained(chosen, manifest, noise):
     asked, other, trained = split.validation[0], split.validation[1], split.train[5]
     thumbnails = noise.copy()
     thumbnails[other] = thumbnails[asked]  # the most alike of all, but set aside with it
-    found = audit.nearest_trained(chosen, manifest, thumbnails).iloc[0]
+    found = gap.nearest_trained(chosen, manifest, thumbnails).iloc[0]
     assert found["nearest"] in chosen.train_paths and found["correlation"] < 0.9
     thumbnails[trained] = thumbnails[asked]
-    found = audit.nearest_trained(chosen, manifest, thumbnails).iloc[0]
+    found = gap.nearest_trained(chosen, manifest, thumbnails).iloc[0]
     assert found["nearest"] == manifest["path"][trained] and found["correlation"] == pytest.approx(1)
-    assert dataset.CLASSES[dataset.NAMES.index(found["nearest_class"])] == manifest["class"][trained]
+    assert manifests.CLASSES[manifests.NAMES.index(found["nearest_class"])] == manifest["class"][trained]
     assert found["same_group"] == (manifest["group"][trained] == manifest["group"][asked])
 
 
 def test_groups_that_trained(chosen, manifest):
-    assert audit.nearest_trained(chosen, manifest)["group_trained"].sum() == 483
+    assert gap.nearest_trained(chosen, manifest)["group_trained"].sum() == 483
     fold = protocols.grouped(manifest)
     paths = manifest["path"].to_numpy()
     apart = replace(chosen, train_paths=list(paths[fold.train]), val_paths=list(paths[fold.validation]))
-    assert audit.nearest_trained(apart, manifest)["group_trained"].sum() == 0
+    assert gap.nearest_trained(apart, manifest)["group_trained"].sum() == 0
 
 
 def test_without_thumbnails_the_manifest_tells_what_it_knows(chosen, manifest):
-    found = audit.nearest_trained(chosen, manifest)
+    found = gap.nearest_trained(chosen, manifest)
     known = found["nearest"].notna()
     assert 0 < known.sum() < len(found)
     assert set(found["nearest"][known]) <= set(chosen.train_paths)
     assert found["correlation"].notna().equals(known) and found["nearest_class"].notna().equals(known)
-    on_testing = records.load(study.RECORDED / "testing_folder-cnn-25-50-100-100-seed1.npz")
+    on_testing = records.load(records.RECORDED / "testing_folder-cnn-25-50-100-100-seed1.npz")
     stored = manifest.set_index("path").loc[on_testing.val_paths]
-    assert audit.nearest_trained(on_testing, manifest)["nearest"].tolist() == stored["nearest_training"].tolist()
+    assert gap.nearest_trained(on_testing, manifest)["nearest"].tolist() == stored["nearest_training"].tolist()
 
 
 @pytest.mark.needs_dataset
 def test_the_manifest_and_the_images_agree(chosen, manifest):
     rows = manifest[manifest["path"].isin([*chosen.val_paths[:40], *chosen.train_paths])].reset_index(drop=True)
     some = replace(chosen, val_paths=chosen.val_paths[:40])
-    found = audit.nearest_trained(some, rows, audit.manifest_thumbnails(dataset.find(), rows))
-    stored = audit.nearest_trained(some, rows)
+    found = gap.nearest_trained(some, rows, this_dataset.manifest_thumbnails(download.find(), rows))
+    stored = gap.nearest_trained(some, rows)
     known = stored["nearest"].notna()
     assert known.sum() > 20
     assert np.abs(found["correlation"] - stored["correlation"])[known].max() < 0.001  # decoders differ: see test_audit
 
 
 def test_only_what_may_be_shown_is_drawn(chosen, manifest, noise, painted, monkeypatch):
-    allowed = figures.may_be_shown(manifest)
-    gallery.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    allowed = manifests.may_be_shown(manifest)
+    galleries.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
     assert painted and allowed[painted].all()
-    monkeypatch.setattr(figures, "may_be_shown", lambda manifest: allowed | True)
-    gallery.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    monkeypatch.setattr(manifests, "may_be_shown", lambda manifest: allowed | True)
+    galleries.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
     assert not allowed[painted].all()  # so there was something to keep back
 
 
 def test_scans_are_spaced_from_the_surest_to_the_least_sure(chosen, manifest, painted):
-    gallery.gallery(chosen, manifest, classes=["glioma"], answers=[False], columns=3)
-    said = evaluation.answers(chosen, manifest)
+    galleries.gallery(chosen, manifest, classes=["glioma"], answers=[False], columns=3)
+    said = scoring.answers(chosen, manifest)
     wrong = (
         said[(said["truth"] == "glioma") & ~said["right"]].sort_values("confidence", ascending=False).index
     )  # all may be shown
@@ -129,9 +135,9 @@ def test_scans_are_spaced_from_the_surest_to_the_least_sure(chosen, manifest, pa
 def test_the_sentence_counts_all_answers(chosen, manifest, noise, capsys):
     thumbnails = noise.copy()
     split = protocols.training_only(manifest)
-    copies = evaluation.answers(chosen, manifest)["right"].to_numpy()
+    copies = scoring.answers(chosen, manifest)["right"].to_numpy()
     thumbnails[split.train[: copies.sum()]] = thumbnails[split.validation[copies]]
-    gallery.gallery(chosen, manifest, thumbnails, columns=1)
+    galleries.gallery(chosen, manifest, thumbnails, columns=1)
     said = capsys.readouterr().out
     assert said.startswith("25/50/100/100 on Split B: Training only, seed 1, validation images of glioma, meningioma,")
     assert f"Named right: {copies.sum()} of 574; " in said and f"Named wrong: {574 - copies.sum()} of 574; " in said
@@ -142,11 +148,11 @@ def test_the_sentence_counts_all_answers(chosen, manifest, noise, capsys):
 
 def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chosen, manifest, painted, capsys):
     perfect = saying(replace(chosen, config=replace(chosen.config, seed=9)), manifest)
-    chooser = gallery.gallery_chooser([chosen, perfect], manifest)
+    chooser = galleries.gallery_chooser([chosen, perfect], manifest)
     row, _ = chooser.children
     network, name, kind = row.children
     assert capsys.readouterr().out.count("Named") == 0 and not painted  # nothing is chosen yet
-    for run, answer, of in itertools.product(network.options, (True, False), dataset.NAMES):
+    for run, answer, of in itertools.product(network.options, (True, False), manifests.NAMES):
         painted.clear()
         network.value, kind.value, name.value = run, answer, None
         capsys.readouterr()
@@ -159,19 +165,19 @@ def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chos
 
 
 def test_a_network_that_is_never_right(chosen, manifest, capsys):
-    figure = gallery.gallery(saying(chosen, manifest, shift=1), manifest, columns=1)
+    figure = galleries.gallery(saying(chosen, manifest, shift=1), manifest, columns=1)
     assert "Named right: 0 of 574. Named wrong: 574 of 574; " in capsys.readouterr().out
     assert sum("none to show" in text.get_text() for axis in figure.axes for text in axis.texts) == 4
-    assert gallery.gallery(saying(chosen, manifest, shift=1), manifest, answers=[True]) is None
+    assert galleries.gallery(saying(chosen, manifest, shift=1), manifest, answers=[True]) is None
 
 
 def test_accuracy_by_nearest(runs, manifest, noise, capsys):
     thumbnails = noise.copy()
     split = protocols.training_only(manifest)
     thumbnails[split.train[:100]] = thumbnails[split.validation[:100]]
-    figures.accuracy_by_nearest([saying(run, manifest) for run in runs], manifest, thumbnails)
+    scores.accuracy_by_nearest([saying(run, manifest) for run in runs], manifest, thumbnails)
     assert "0.80 or less 100.0 % (474 images); near-copies 100.0 % (100 images)" in capsys.readouterr().out
-    figures.accuracy_by_nearest([saying(runs[0], manifest), saying(runs[1], manifest, shift=1)], manifest, thumbnails)
+    scores.accuracy_by_nearest([saying(runs[0], manifest), saying(runs[1], manifest, shift=1)], manifest, thumbnails)
     assert "near-copies 0.0 to 100.0 % (100 images)" in capsys.readouterr().out
 
 
@@ -181,9 +187,9 @@ def test_of_a_widget_only_its_sentence_is_stored(tmp_path):
     path = tmp_path / "01_widget.ipynb"
     opening = new.new_markdown_cell("# 1 · A title\nA question?")
     nbformat.write(new.new_notebook(cells=[opening, new.new_code_cell(code)]), path)
-    stored = pages.execute(path)
-    assert [dict(output["data"]) for output in stored.cells[1].outputs] == [{"text/plain": gallery._NO_KERNEL}]
+    stored = notebooks.execute(path)
+    assert [dict(output["data"]) for output in stored.cells[1].outputs] == [{"text/plain": galleries._NO_KERNEL}]
     assert "widgets" not in stored.metadata
     website.write({path.stem: stored}, tmp_path / "site")
     page = (tmp_path / "site" / "01_widget.html").read_text(encoding="utf-8")
-    assert gallery._NO_KERNEL in page and "<script" not in page
+    assert galleries._NO_KERNEL in page and "<script" not in page

@@ -5,12 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumor_mri import audit, claims, dataset, evaluation, figures, protocols, study
+from tumor_mri.audit import this_dataset
+from tumor_mri.datasets import decoding, download, manifests, protocols
+from tumor_mri.evaluation import scoring
+from tumor_mri.figures import about_dataset
+from tumor_mri.study import catalogue, claims, gap
 
 
 @pytest.fixture(scope="module")
 def runs():
-    return study.recorded("sweep-widths")
+    return catalogue.recorded("sweep-widths")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def base(runs):
 
 def guess(run, manifest, right):
     """A run whose probabilities on Testing are all right, or all wrong."""
-    labels = evaluation.truth(run.test_paths, manifest)
+    labels = scoring.truth(run.test_paths, manifest)
     return replace(run, test_probabilities=np.eye(4, dtype=np.float32)[labels if right else (labels + 1) % 4])
 
 
@@ -36,22 +40,22 @@ def test_the_parts_of_testing_are_disjoint_and_whole(manifest):
 def test_unseen_testing_shares_nothing_with_training(manifest):
     unseen = manifest.iloc[protocols.unseen_testing(manifest)]
     training = manifest[manifest["split"] == "Training"]
-    assert unseen["class"].value_counts().reindex(dataset.CLASSES, fill_value=0).tolist() == [81, 6, 0, 46]
+    assert unseen["class"].value_counts().reindex(manifests.CLASSES, fill_value=0).tolist() == [81, 6, 0, 46]
     assert not set(unseen["patient"].dropna()) & set(training["patient"].dropna())
     assert (unseen["nearest_training_corr"] <= 0.99).all()
 
 
 def test_errors_on_the_parts_are_all_errors(runs, manifest):
-    scores = evaluation.testing_scores(runs, manifest)
+    scores = gap.testing_scores(runs, manifest)
     parts = scores[scores["part"] != "unseen"]
     for run, errors in zip(runs, parts.groupby(np.arange(len(parts)) // 3)["errors"].sum()):
-        assert errors == (run.test_probabilities.argmax(axis=1) != evaluation.truth(run.test_paths, manifest)).sum()
+        assert errors == (run.test_probabilities.argmax(axis=1) != scoring.truth(run.test_paths, manifest)).sum()
 
 
 def test_a_run_that_trained_on_testing_is_not_scored_on_it(base, manifest):
     leaked = replace(base["training_only"], train_paths=base["training_only"].test_paths)
-    with pytest.raises(evaluation.EvaluationError, match="trained on 258"):
-        evaluation.testing_scores([leaked], manifest)
+    with pytest.raises(scoring.EvaluationError, match="trained on 258"):
+        gap.testing_scores([leaked], manifest)
 
 
 def test_foreign_halves_share_no_group(manifest):
@@ -84,16 +88,16 @@ def added(control, manifest, fold, right):
 def test_foreign_scores_leave_out_the_half_that_trained(base, manifest):
     control = base["training_only"]
     swapped = added(control, manifest, 1, right=True)
-    scores = evaluation.foreign_scores([control, swapped], manifest)
+    scores = gap.foreign_scores([control, swapped], manifest)
     assert set(scores["half"]) == {0}  # split B's run on half 1 has no partner
     assert sorted(set(scores["path"])) == sorted(manifest["path"].iloc[protocols.foreign_halves(manifest)[0]])
-    recall = evaluation.foreign_recall(scores)
+    recall = gap.foreign_recall(scores)
     assert recall[["half", "images", "with"]].to_numpy().tolist() == [[0, 40, 1]]
     mislabelled = replace(swapped, config=replace(swapped.config, fold=0))  # says that it trained on the other half
-    with pytest.raises(evaluation.EvaluationError, match="train_paths are not the images of its protocol"):
-        evaluation.foreign_scores([control, mislabelled], manifest)
-    with pytest.raises(evaluation.EvaluationError, match="trained on 41"):
-        evaluation._testing_right(swapped, manifest["path"].iloc[protocols.foreign_halves(manifest)[1]], manifest)
+    with pytest.raises(scoring.EvaluationError, match="train_paths are not the images of its protocol"):
+        gap.foreign_scores([control, mislabelled], manifest)
+    with pytest.raises(scoring.EvaluationError, match="trained on 41"):
+        scoring.testing_right(swapped, manifest["path"].iloc[protocols.foreign_halves(manifest)[1]], manifest)
     assert "foreign_added-fold1" in swapped.config.key
 
 
@@ -102,27 +106,27 @@ def test_the_effect_of_foreign_gliomas_is_that_of_the_pairs(base, manifest, befo
     control = guess(base["training_only"], manifest, before)
     unpaired = replace(guess(control, manifest, not before), config=replace(control.config, seed=9))
     runs = [control, unpaired, *(added(control, manifest, fold, after) for fold in (0, 1))]
-    scores = evaluation.foreign_scores(runs, manifest)
-    effect = evaluation.foreign_effect(scores)
+    scores = gap.foreign_scores(runs, manifest)
+    effect = gap.foreign_effect(scores)
     assert effect == {"without": before, "with": after, "points": points, "low": points, "high": points, "pairs": 2}
-    figures.foreign_gliomas_added(scores)
+    scores.foreign_gliomas_added(scores)
     assert f"it rises in {2 if points > 0 else 0} of 2 pairs" in capsys.readouterr().out
 
 
 def test_the_effect_of_foreign_gliomas_needs_a_pair(base, manifest):
     other_seed = replace(base["training_only"], config=replace(base["training_only"].config, seed=9))
-    scores = evaluation.foreign_scores([base["training_only"], added(other_seed, manifest, 0, right=True)], manifest)
-    with pytest.raises(evaluation.EvaluationError, match="no run of foreign_added"):
-        evaluation.foreign_effect(scores)
+    scores = gap.foreign_scores([base["training_only"], added(other_seed, manifest, 0, right=True)], manifest)
+    with pytest.raises(scoring.EvaluationError, match="no run of foreign_added"):
+        gap.foreign_effect(scores)
 
 
 def test_draws_scatter_more_when_they_are_smaller(base, manifest):
-    large, small = (evaluation.draw_accuracies(base["training_only"], manifest, size) for size in (394, 100))
+    large, small = (gap.draw_accuracies(base["training_only"], manifest, size) for size in (394, 100))
     accuracy = max(base["training_only"].history["val_accuracy"])
     assert abs(large.mean() - accuracy) < 0.002
     assert np.isclose(large.std(), np.sqrt(accuracy * (1 - accuracy) / 394), rtol=0.1)
     assert small.std() > 1.7 * large.std()
-    assert np.array_equal(small, evaluation.draw_accuracies(base["training_only"], manifest, 100))
+    assert np.array_equal(small, gap.draw_accuracies(base["training_only"], manifest, 100))
 
 
 @pytest.mark.parametrize(
@@ -151,13 +155,13 @@ def test_one_split_alone_decides_nothing(base, manifest, protocol):
 
 def test_a_shuffled_label_changes_the_parts_scores(base, manifest):
     right = guess(base["training_only"], manifest, right=True)
-    assert evaluation.testing_scores([right], manifest)["errors"].sum() == 0
+    assert gap.testing_scores([right], manifest)["errors"].sum() == 0
     wrong = replace(right, test_probabilities=right.test_probabilities[::-1])
-    assert evaluation.testing_scores([wrong], manifest)["errors"].sum() > 0
+    assert gap.testing_scores([wrong], manifest)["errors"].sum() > 0
 
 
 def test_near_copies_of_testing_come_with_their_pair(manifest):
-    pairs = audit.testing_near_copies(manifest)
+    pairs = this_dataset.testing_near_copies(manifest)
     assert len(pairs) == 258
     assert set(pairs["first_split"]) == {"Testing"}
     assert set(pairs["second_split"]) == {"Training"}
@@ -165,26 +169,26 @@ def test_near_copies_of_testing_come_with_their_pair(manifest):
 
 
 def test_pictures_without_a_dataset_are_phantoms(manifest, capsys, monkeypatch):
-    monkeypatch.setattr(dataset, "scan", lambda *arguments: pytest.fail("read a scan"))
-    figures.two_kinds_of_glioma(manifest, None)
+    monkeypatch.setattr(decoding, "scan", lambda *arguments: pytest.fail("read a scan"))
+    about_dataset.two_kinds_of_glioma(manifest, None)
     assert "18 Cheng set, 81 foreign, of 100" in capsys.readouterr().out
 
 
 def test_figures_take_any_number_of_seeds(runs, manifest, capsys):
     first = [run for run in runs if run.config.seed == 1]
     more = [replace(run, config=replace(run.config, seed=seed)) for run in first for seed in (1, 2, 3)]
-    scores = evaluation.testing_scores(more, manifest)
-    figures.errors_by_part(scores)
-    figures.accuracy_by_part(scores)
+    scores = gap.testing_scores(more, manifest)
+    scores.errors_by_part(scores)
+    scores.accuracy_by_part(scores)
     on_b = [run for run in more if run.config.protocol == "training_only"]
     pairs = claims.testing_pairs(more, manifest)
     assert len(pairs) == 3 * len(claims.testing_pairs(first, manifest))
-    figures.draws_beside_testing(evaluation.draw_ranges(on_b, manifest), pairs)
+    scores.draws_beside_testing(gap.draw_ranges(on_b, manifest), pairs)
     assert capsys.readouterr().out.count("\n") == 3
 
 
 @pytest.mark.needs_dataset
 def test_the_nearest_neighbour_scores(manifest):
-    table = audit.neighbour_scores(manifest, audit.manifest_thumbnails(dataset.find(), manifest))
+    table = this_dataset.neighbour_scores(manifest, this_dataset.manifest_thumbnails(download.find(), manifest))
     assert (100 * table["accuracy"]).round(1).tolist() == [76.6, 90.6, 69.0, 93.4, 69.1]
     assert table["images"].tolist() == [394, 574, 574, 453, 453]

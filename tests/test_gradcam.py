@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tumor_mri import gradcam, network
+from tumor_mri.models import gradcam, networks
 
 
 @pytest.fixture(scope="module")
 def bright_or_dark():
     """Class 0 is how much of a scan is bright, class 1 how much is dark, classes 2 and 3 are nothing at all."""
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     convolution, dense = keras.layers.Conv2D(2, 1), keras.layers.Dense(4, activation="softmax")
     layers = [keras.Input((32, 48, 1)), convolution, keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D(), dense]
@@ -44,7 +44,7 @@ def test_batches_do_not_matter(bright_or_dark, scan):
 
 def test_both_networks_can_be_looked_into():
     generator = np.random.default_rng(0)
-    for model, side in ((network.build_cnn((4, 4, 4, 4)), 150), (network.build_residual(), 96)):
+    for model, side in ((networks.build_cnn((4, 4, 4, 4)), 150), (networks.build_residual(), 96)):
         scans = generator.integers(0, 256, (2, side, side), dtype=np.uint8)
         heat = gradcam.heat_maps(model, scans, [0, 3])
         assert heat.shape == scans.shape and np.isfinite(heat).all() and 0 <= heat.min() <= heat.max() <= 1
@@ -52,7 +52,7 @@ def test_both_networks_can_be_looked_into():
 
 
 def test_maps_that_are_too_small_are_named():
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 1), keras.layers.Flatten(), keras.layers.Dense(4)])
     with pytest.raises(ValueError, match="maps of at least 6 x 6"):

@@ -6,14 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import evaluation, figures, protocols, statistics, study, tables
+from tumor_mri import stats, text
+from tumor_mri.datasets import protocols
+from tumor_mri.evaluation import comparisons, scoring
+from tumor_mri.figures import curves
+from tumor_mri.figures import scores as score_figures
+from tumor_mri.study import catalogue, gap
 
 BASE, CHOSEN = "32/64/128/128", "25/50/100/100"
 
 
 @pytest.fixture(scope="module")
 def runs():
-    return study.recorded("sweep-widths")
+    return catalogue.recorded("sweep-widths")
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +29,12 @@ def split_b(runs):
 
 @pytest.fixture(scope="module")
 def scores(runs, manifest):
-    return evaluation.image_scores(runs, manifest)
+    return scoring.image_scores(runs, manifest)
 
 
 def guessing(run, manifest, epochs=60, seed=0):
     """A run whose every epoch guesses, as consistent as a real one."""
-    actual = evaluation.truth(run.val_paths, manifest)
+    actual = scoring.truth(run.val_paths, manifest)
     classes = np.random.default_rng(seed).integers(0, 4, (epochs, len(actual)), dtype=np.uint8)
     accuracy = (classes == actual).mean(axis=1)
     history = {name: list(accuracy) for name in run.history}
@@ -42,19 +47,19 @@ def at_own_best_epoch(run, manifest):
 
 
 def assert_no_knowledge(runs, manifest):
-    assert abs(evaluation.image_scores(runs, manifest)["right"].mean() - 0.25) < 0.015
+    assert abs(scoring.image_scores(runs, manifest)["right"].mean() - 0.25) < 0.015
 
 
 def test_guessing_is_seen_for_what_it_is(split_b, manifest):
     guesses = [guessing(split_b, manifest, seed=seed) for seed in range(3)]
-    scores = evaluation.run_scores(evaluation.image_scores(guesses[:1], manifest))
+    scores = scoring.run_scores(scoring.image_scores(guesses[:1], manifest))
     assert scores["at_best_epoch"][0] > 0.28
     assert scores["flattery"][0] > 2.5
     assert_no_knowledge(guesses, manifest)
 
 
 def test_a_fold_scored_at_its_own_best_epoch_is_not_honest(split_b, manifest, monkeypatch):
-    monkeypatch.setattr(evaluation, "cross_fitted_classes", at_own_best_epoch)
+    monkeypatch.setattr(scoring, "cross_fitted_classes", at_own_best_epoch)
     with pytest.raises(AssertionError):
         assert_no_knowledge([guessing(split_b, manifest, seed=seed) for seed in range(3)], manifest)
 
@@ -68,79 +73,79 @@ def test_no_group_is_on_both_sides_of_a_fold_or_of_a_halving(split_b, manifest):
     assert not any(leaks(protocols.grouped(manifest, fold), manifest) for fold in range(5))
     assert leaks(protocols.training_only(manifest), manifest)  # what a leak looks like
     groups = manifest.set_index("path")["group"].loc[split_b.val_paths].to_numpy()
-    actual = evaluation.truth(split_b.val_paths, manifest)
-    for halving in evaluation._halvings(tuple(actual), tuple(groups), 20):
-        for choosing, scoring in halving:
-            assert not set(groups[choosing]) & set(groups[scoring])
-        assert sorted(np.concatenate([scoring for _, scoring in halving])) == list(range(574))
+    actual = scoring.truth(split_b.val_paths, manifest)
+    for halving in scoring._halvings(tuple(actual), tuple(groups), 20):
+        for choosing, scored in halving:
+            assert not set(groups[choosing]) & set(groups[scored])
+        assert sorted(np.concatenate([scored for _, scored in halving])) == list(range(574))
 
 
 def perfect(run, manifest, split):
     """A run of ``grouped`` on the images of a split, right in everything."""
     train, validation = (list(manifest["path"].iloc[rows]) for rows in (split.train, split.validation))
-    actual = evaluation.truth(validation, manifest)
+    actual = scoring.truth(validation, manifest)
     answers = {"val_classes": actual[None].astype(np.uint8), "val_probabilities": np.eye(4)[actual]}
-    answers["train_classes"] = evaluation.truth(train, manifest).astype(np.uint8)
+    answers["train_classes"] = scoring.truth(train, manifest).astype(np.uint8)
     config, history = replace(run.config, protocol="grouped"), {"accuracy": [1.0], "val_accuracy": [1.0]}
     return replace(run, config=config, train_paths=train, val_paths=validation, history=history, **answers)
 
 
 def test_a_run_with_a_leaked_group_is_refused(split_b, manifest):
     split = protocols.grouped(manifest, 0)
-    evaluation.image_scores([perfect(split_b, manifest, split)], manifest)
+    scoring.image_scores([perfect(split_b, manifest, split)], manifest)
     groups = manifest["group"].iloc[split.validation]
     train, validation = split.train.copy(), split.validation.copy()
     place = np.flatnonzero(groups.duplicated())[0]  # its group stays, it goes and trains
     train[0], validation[place] = validation[place], train[0]
     leaky = protocols.Split(train, validation)
     assert leaks(leaky, manifest)
-    with pytest.raises(evaluation.EvaluationError, match="not the images of its protocol"):
-        evaluation.image_scores([perfect(split_b, manifest, leaky)], manifest)
+    with pytest.raises(scoring.EvaluationError, match="not the images of its protocol"):
+        scoring.image_scores([perfect(split_b, manifest, leaky)], manifest)
 
 
 def test_shuffled_labels_leave_no_knowledge(split_b, manifest):
     mixed = manifest.copy()
     rows = mixed["path"].isin(split_b.val_paths)
     mixed.loc[rows, "class"] = np.random.default_rng(0).permutation(mixed.loc[rows, "class"])
-    right = (evaluation.cross_fitted_classes(split_b, mixed) == evaluation.truth(split_b.val_paths, mixed)).mean()
+    right = (scoring.cross_fitted_classes(split_b, mixed) == scoring.truth(split_b.val_paths, mixed)).mean()
     assert right < 0.35
-    with pytest.raises(evaluation.EvaluationError):
-        evaluation.image_scores([split_b], mixed)
+    with pytest.raises(scoring.EvaluationError):
+        scoring.image_scores([split_b], mixed)
 
 
 def test_scores_by_image_are_those_of_the_runs(runs, scores, manifest):
-    found = evaluation.run_scores(scores)
+    found = scoring.run_scores(scores)
     assert len(found) == len(runs)
-    assert np.allclose(found["at_best_epoch"], evaluation.key_figures(runs, manifest)["val_accuracy"])
+    assert np.allclose(found["at_best_epoch"], scoring.key_figures(runs, manifest)["val_accuracy"])
     for run, accuracy in zip(runs[:2], found["accuracy"]):
-        classes = evaluation.cross_fitted_classes(run, manifest)
-        assert accuracy == pytest.approx((classes == evaluation.truth(run.val_paths, manifest)).mean())
+        classes = scoring.cross_fitted_classes(run, manifest)
+        assert accuracy == pytest.approx((classes == scoring.truth(run.val_paths, manifest)).mean())
 
 
 def test_split_a_has_no_honest_score_on_testing(runs, split_b, manifest):
-    unseen = evaluation.unseen_scores([split_b], manifest)
-    expected = evaluation.testing_scores([split_b], manifest).set_index("part").loc["unseen", "accuracy"]
+    unseen = scoring.unseen_scores([split_b], manifest)
+    expected = gap.testing_scores([split_b], manifest).set_index("part").loc["unseen", "accuracy"]
     assert len(unseen) == 133
     assert unseen["right"].mean() == pytest.approx(expected)
     assert "no tumour" not in set(unseen["class"])
-    with pytest.raises(evaluation.EvaluationError, match="chose its epoch on Testing"):
-        evaluation.unseen_scores(runs, manifest)
+    with pytest.raises(scoring.EvaluationError, match="chose its epoch on Testing"):
+        scoring.unseen_scores(runs, manifest)
 
 
 def test_an_interval_is_over_seeds_from_three_on(scores):
     base = scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
-    mean, low, high, over = evaluation.mean_and_interval(base)
-    expected = statistics.interval(base.groupby("seed")["right"].mean())
+    mean, low, high, over = comparisons.mean_and_interval(base)
+    expected = stats.interval(base.groupby("seed")["right"].mean())
     assert (mean, high - mean, over) == (expected[0], pytest.approx(expected[1]), "seeds")
     one = base[base["seed"] == 1]
-    assert evaluation.mean_and_interval(one)[1:3] == statistics.group_interval(one["right"], one["group"])
-    assert evaluation.mean_and_interval(one)[3] == "groups" and np.isnan(evaluation.over_seeds(one)).all()
-    patients = evaluation.mean_and_interval(base.assign(protocol="grouped"))  # however many seeds
-    assert patients == (pytest.approx(mean), *evaluation.over_groups(base), "groups")
+    assert comparisons.mean_and_interval(one)[1:3] == stats.group_interval(one["right"], one["group"])
+    assert comparisons.mean_and_interval(one)[3] == "groups" and np.isnan(comparisons.over_seeds(one)).all()
+    patients = comparisons.mean_and_interval(base.assign(protocol="grouped"))  # however many seeds
+    assert patients == (pytest.approx(mean), *comparisons.over_groups(base), "groups")
 
 
 def test_mcnemar_pairs_differ_in_one_thing(scores):
-    pairs = evaluation.mcnemar_pairs(scores)
+    pairs = comparisons.mcnemar_pairs(scores)
     for pair in pairs.itertuples():
         (first, one), (second, other) = (name.split(" seed ") for name in (pair.first, pair.second))
         assert (first == second) == (pair.differ == "seed")
@@ -150,12 +155,12 @@ def test_mcnemar_pairs_differ_in_one_thing(scores):
     )
     row = pairs[(pairs["first"] == f"{BASE} seed 1") & (pairs["second"] == f"{BASE} seed 2")].iloc[-1]
     assert row["discordant"] == (a_seed["right_at_best"].to_numpy() != b_seed["right_at_best"].to_numpy()).sum()
-    assert row["p"] == statistics.mcnemar(a_seed["right_at_best"], b_seed["right_at_best"])
+    assert row["p"] == stats.mcnemar(a_seed["right_at_best"], b_seed["right_at_best"])
 
 
 def test_differences_are_to_the_base_network_of_the_same_seed(scores):
-    table = evaluation.network_differences(scores).set_index(["protocol", "widths"])
-    means = evaluation.run_scores(scores).set_index(["protocol", "widths", "seed"])["accuracy"].sort_index()
+    table = comparisons.network_differences(scores).set_index(["protocol", "widths"])
+    means = scoring.run_scores(scores).set_index(["protocol", "widths", "seed"])["accuracy"].sort_index()
     row = table.loc[("training_only", CHOSEN)]
     expected = 100 * (means["training_only", CHOSEN] - means["training_only", BASE])
     assert (row["pairs"], row["over"]) == (len(expected), "seeds")
@@ -163,7 +168,7 @@ def test_differences_are_to_the_base_network_of_the_same_seed(scores):
     assert row["low"] < row["difference"] < row["high"]
     assert BASE not in table.index.get_level_values("widths")
     on_b = scores[scores["protocol"] == "training_only"]
-    patients = evaluation.network_differences(on_b.assign(protocol="grouped")).set_index("widths").loc[CHOSEN]
+    patients = comparisons.network_differences(on_b.assign(protocol="grouped")).set_index("widths").loc[CHOSEN]
     assert (patients["over"], patients["difference"]) == ("groups", pytest.approx(row["difference"]))
 
 
@@ -173,26 +178,26 @@ def test_differences_are_paired_by_fold_too(scores):
     folds = pd.concat([one, one.assign(fold=1, right=0.0)])
     alone = pd.concat([folds, one.assign(widths="other")])
     for reference, other in ((BASE, "other"), ("other", BASE)):
-        row = evaluation.network_differences(alone, reference).iloc[0]
+        row = comparisons.network_differences(alone, reference).iloc[0]
         assert (row["widths"], row["difference"], row["low"], row["high"]) == (other, 0, 0, 0)
 
 
 def test_a_run_is_held_against_the_mean_of_seeds(scores):
     on_b = scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
-    mean = evaluation.mean_of_seeds(on_b)
+    mean = comparisons.mean_of_seeds(on_b)
     assert len(mean) == on_b["path"].nunique() and mean["right"].mean() == pytest.approx(on_b["right"].mean())
     one = on_b[on_b["seed"] == 1]
-    row = evaluation.network_differences(pd.concat([mean, one.assign(widths="one")])).iloc[0]
+    row = comparisons.network_differences(pd.concat([mean, one.assign(widths="one")])).iloc[0]
     assert row["difference"] == pytest.approx(100 * (one["right"].mean() - on_b["right"].mean()))
 
 
 def test_recalls_and_their_differences(scores):
     on_b = scores[scores["protocol"] == "training_only"]
-    table = evaluation.class_recalls(on_b).set_index("class")
+    table = comparisons.class_recalls(on_b).set_index("class")
     assert table["images"].tolist() == [158, 162, 83, 171]
     assert table.loc["glioma", "recall"] == pytest.approx(on_b[on_b["class"] == "glioma"]["right"].mean())
     worse = on_b.assign(right=on_b["right"].where(on_b["class"] != "glioma", 0))
-    lost = evaluation.recall_differences(on_b, worse).set_index("class")
+    lost = comparisons.recall_differences(on_b, worse).set_index("class")
     assert lost.loc["glioma", ["difference", "low", "high"]].max() < -70
     assert (lost.loc[["meningioma", "pituitary"], ["difference", "low", "high"]] == 0).all(axis=None)
 
@@ -206,62 +211,62 @@ def _as_float32(run):
 def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     base = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == (32, 64, 128, 128)]
     exact = [_as_float32(run) for run in base]
-    pairs = evaluation.precision_scores([*base, *exact], manifest)
+    pairs = comparisons.precision_scores([*base, *exact], manifest)
     assert set(pairs["widths"]) == {"mixed_bfloat16", "float32"}
-    same = evaluation.network_differences(pairs, reference="float32")
+    same = comparisons.network_differences(pairs, reference="float32")
     assert (same["widths"].tolist(), same["pairs"].tolist()) == (["mixed_bfloat16"], [len(base)])
     assert (same[["difference", "low", "high", "detectable"]] == 0).all(axis=None)
     worse = pairs.assign(right=pairs["right"].where(pairs["widths"] == "float32", 0.9 * pairs["right"]))
-    lost = evaluation.network_differences(worse, reference="float32").iloc[0]
+    lost = comparisons.network_differences(worse, reference="float32").iloc[0]
     assert lost["high"] < -8 and lost["difference"] == pytest.approx(-10 * pairs["right"].mean())
-    with pytest.raises(evaluation.EvaluationError, match="precisions"):
-        evaluation.image_scores([*base, *exact], manifest)
-    with pytest.raises(evaluation.EvaluationError, match="each seed needs"):
-        evaluation.precision_scores([*base, exact[0]], manifest)
-    with pytest.raises(evaluation.EvaluationError, match="each seed needs"):
-        evaluation.precision_scores(base, manifest)
+    with pytest.raises(scoring.EvaluationError, match="precisions"):
+        scoring.image_scores([*base, *exact], manifest)
+    with pytest.raises(scoring.EvaluationError, match="each seed needs"):
+        comparisons.precision_scores([*base, exact[0]], manifest)
+    with pytest.raises(scoring.EvaluationError, match="each seed needs"):
+        comparisons.precision_scores(base, manifest)
     other = [replace(run, config=replace(run.config, widths=(25, 50, 100, 100))) for run in exact]
-    with pytest.raises(evaluation.EvaluationError, match="settings"):
-        evaluation.precision_scores([*base, *other], manifest)
+    with pytest.raises(scoring.EvaluationError, match="settings"):
+        comparisons.precision_scores([*base, *other], manifest)
     elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in exact]
-    with pytest.raises(evaluation.EvaluationError, match="backends"):
-        evaluation.precision_scores([*base, *elsewhere], manifest)
+    with pytest.raises(scoring.EvaluationError, match="backends"):
+        comparisons.precision_scores([*base, *elsewhere], manifest)
 
 
 def test_a_table_is_written_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("Before.\n<!-- claims -->\nold\n<!-- end of claims -->\nAfter.\n", encoding="utf-8")
-    text = tables.as_markdown(pd.DataFrame({"id": ["C1"], "here": [0.5]}))
-    tables.write(page, "claims", text)
-    tables.write(page, "claims", text)
+    table = text.as_markdown(pd.DataFrame({"id": ["C1"], "here": [0.5]}))
+    text.write(page, "claims", table)
+    text.write(page, "claims", table)
     expected = "Before.\n<!-- claims -->\n| id | here |\n| --- | --- |\n| C1 | 0.5 |\n<!-- end of claims -->\nAfter.\n"
     assert page.read_text(encoding="utf-8") == expected
     with pytest.raises(ValueError, match=r"page\.md needs"):
-        tables.write(page, "table", text)
+        text.write(page, "table", table)
     assert page.read_text(encoding="utf-8") == expected
 
 
 def test_figures_say_what_they_draw(runs, scores, manifest, capsys):
     on_b = [run for run in runs if run.config.protocol == "training_only"]
-    unseen = evaluation.unseen_scores(on_b, manifest)
-    figures.honest_accuracies(scores)
-    figures.network_differences(scores)
-    figures.mcnemar_pairs(evaluation.mcnemar_pairs(scores))
-    figures.stopping_epochs(evaluation.summarise(runs, manifest))
-    figures.flattery(scores)
-    figures.class_recalls(unseen)
-    figures.reliability({"unseen": unseen})
+    unseen = scoring.unseen_scores(on_b, manifest)
+    score_figures.honest_accuracies(scores)
+    score_figures.network_differences(scores)
+    score_figures.mcnemar_pairs(comparisons.mcnemar_pairs(scores))
+    curves.stopping_epochs(scoring.summarise(runs, manifest))
+    score_figures.flattery(scores)
+    score_figures.class_recalls(unseen)
+    score_figures.reliability({"unseen": unseen})
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 7
-    mean, low, high, _ = evaluation.mean_and_interval(
+    mean, low, high, _ = comparisons.mean_and_interval(
         scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
     )
     assert f"split B · {BASE} {100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f}) over seeds" in said[0]
 
 
 def test_figures_take_a_single_run(split_b, manifest):
-    one = evaluation.image_scores([split_b], manifest)
-    figures.honest_accuracies(one)
-    figures.flattery(one)
-    figures.class_recalls(one)
-    figures.reliability({"one": one})
+    one = scoring.image_scores([split_b], manifest)
+    score_figures.honest_accuracies(one)
+    score_figures.flattery(one)
+    score_figures.class_recalls(one)
+    score_figures.reliability({"one": one})

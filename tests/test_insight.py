@@ -5,21 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import (
-    dataset,
-    evaluation,
-    insight,
-    inspection,
-    prediction,
-    preprocessing,
-    protocols,
-    recipe,
-    robustness,
-    study,
-    training,
-)
+from tumor_mri import stats
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.evaluation import corruptions, scoring
+from tumor_mri.figures import generalisation
+from tumor_mri.models import preprocessing, recipes
+from tumor_mri.runs import configs, records
+from tumor_mri.study import inspection
 
-WAYS = len(robustness.SPOILS)
+WAYS = len(corruptions.SPOILS)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +27,7 @@ def inspected(manifest):
     """Two networks that answer at random; the second is right on every other scan."""
     generator = np.random.default_rng(0)
     paths = manifest["path"].to_numpy(str)[protocols.grouped(manifest, inspection.FOLD).validation]
-    truth = evaluation.truth(paths, manifest)
+    truth = scoring.truth(paths, manifest)
     found = []
     for name, right in (("first", np.zeros(len(paths), dtype=bool)), ("second", np.arange(len(paths)) % 2 == 0)):
         odds = generator.dirichlet(np.ones(4), (len(inspection.CONDITIONS), len(paths)))
@@ -49,15 +43,15 @@ def images(figure):
 
 
 def test_ingredients_are_drawn_for_each_class(manifest, capsys):
-    figure = insight.ingredients(manifest)
-    assert len(images(figure)) == (4 + len(preprocessing.FAMILIES)) * len(dataset.CLASSES)
+    figure = generalisation.ingredients(manifest)
+    assert len(images(figure)) == (4 + len(preprocessing.FAMILIES)) * len(manifests.CLASSES)
     assert "phantoms" in capsys.readouterr().out
     assert all(max(axis.get_images()[0].get_array().shape) <= 150 for axis in images(figure))  # what may be shown
 
 
 def test_every_try_is_drawn(capsys):
-    table = pd.read_csv(dataset.DATA / "tries.csv")
-    figure = insight.tries(table)
+    table = pd.read_csv(manifests.DATA / "tries.csv")
+    figure = generalisation.tries(table)
     assert len(figure.axes[0].get_yticks()) == len(table)
     said = capsys.readouterr().out
     assert all(f"{100 * value:.1f}" in said for column in ("grouped", "testing", "unseen") for value in table[column])
@@ -65,59 +59,59 @@ def test_every_try_is_drawn(capsys):
 
 def test_the_last_try_is_the_recorded_run(manifest):
     """The earlier ones were made before the code was settled, and left their figures alone."""
-    tried = pd.read_csv(dataset.DATA / "tries.csv").iloc[-1]
-    run = study.find(training.RunConfig("grouped", **recipe.RESIDUAL), [study.RECORDED])
-    testing, unseen = (part["right"].mean() for part in (_on_testing(run, manifest), evaluation.unseen_scores([run], manifest)))
-    found = evaluation.image_scores([run], manifest)["right"].mean()
+    tried = pd.read_csv(manifests.DATA / "tries.csv").iloc[-1]
+    run = records.find(configs.RunConfig("grouped", **recipes.RESIDUAL), [records.RECORDED])
+    testing, unseen = (part["right"].mean() for part in (_on_testing(run, manifest), scoring.unseen_scores([run], manifest)))
+    found = scoring.image_scores([run], manifest)["right"].mean()
     assert [round(float(value), 4) for value in (found, testing, unseen)] == list(tried[["grouped", "testing", "unseen"]])
 
 
 def _on_testing(run, manifest):
-    return pd.DataFrame({"right": run.test_probabilities.argmax(axis=1) == evaluation.truth(run.test_paths, manifest)})
+    return pd.DataFrame({"right": run.test_probabilities.argmax(axis=1) == scoring.truth(run.test_paths, manifest)})
 
 
 def test_what_each_class_gains_is_said(capsys):
     columns = ["class", "images", "first", "second", "difference", "low", "high"]
     rows = [("all", 10, 0.8, 0.9, 10.0, 5.0, 15.0), ("glioma", 4, 0.7, 0.6, -10.0, -20.0, 1.0)]
-    insight.two_networks(pd.DataFrame(rows, columns=columns), ("old", "new"))
+    generalisation.two_networks(pd.DataFrame(rows, columns=columns), ("old", "new"))
     said = capsys.readouterr().out
     assert "all 80.0 and 90.0, difference +10.0 (+5.0 to +15.0)" in said
     assert "glioma 70.0 and 60.0, difference -10.0 (-20.0 to +1.0)" in said
 
 
 def test_abstention_marks_the_threshold(capsys):
-    curve = prediction.abstention(np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 1, 0, 1]))
-    insight.abstention({"a": curve, "b": curve}, {"b": 0.75})
+    curve = stats.abstention(np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 1, 0, 1]))
+    generalisation.abstention({"a": curve, "b": curve}, {"b": 0.75})
     assert "b answers 50 % of scans, 100.0 % of them rightly" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [False, True])
 def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys):
-    figure = insight.looks(inspected, manifest, wrong)
-    assert len(images(figure)) == 2 * 2 * len(dataset.CLASSES)
+    figure = generalisation.looks(inspected, manifest, wrong)
+    assert len(images(figure)) == 2 * 2 * len(manifests.CLASSES)
     above, below = (images(figure)[start : start + 8] for start in (0, 8))
     assert all("says" in axis.get_title() for axis in above + below)
     truths = [axis.get_title().split(":")[0] for axis in above]
-    assert truths == [name for name in dataset.NAMES for _ in range(2)]
+    assert truths == [name for name in manifests.NAMES for _ in range(2)]
     named = [axis.get_title().split("says ")[1].splitlines()[0] for axis in below]
     assert all((name == truth) != wrong for name, truth in zip(named, truths))
     assert ("wrongly" if wrong else "rightly") in capsys.readouterr().out
 
 
 def test_heat_on_dark_pixels_stands_beside_its_area(inspected, manifest, capsys):
-    insight.heat_on_dark(inspected, manifest)
+    generalisation.heat_on_dark(inspected, manifest)
     said = "second 30 % of the heat (30.0 to 30.0 over groups) on 60 % of the picture (0.50 times its share)"
     assert said in capsys.readouterr().out
 
 
 def test_a_scan_is_spoiled_in_every_way(manifest):
-    figure = insight.spoiled_scans(manifest["path"][0])
+    figure = generalisation.spoiled_scans(manifest["path"][0])
     assert len(images(figure)) == 1 + 3 * WAYS
 
 
 def test_robustness_says_the_points_at_the_strongest(inspected, manifest, capsys):
     table = inspection.robustness_table(inspected, manifest)
-    figure = insight.robustness_curves(table)
+    figure = generalisation.robustness_curves(table)
     assert len(figure.axes) == WAYS
     strongest = table[(table["network"] == "second") & (table["kind"] == "blur")]["points"].iloc[-1]
     assert f"blur {strongest:+.1f}" in capsys.readouterr().out.split("second:")[1]
@@ -126,5 +120,5 @@ def test_robustness_says_the_points_at_the_strongest(inspected, manifest, capsys
 def test_missed_tumours_are_said(capsys):
     columns = ["protocol", "widths", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
     table = pd.DataFrame([("grouped", "a", 100, 0.05, 0.02, 0.08, 0.1, 0.05, 0.2)], columns=columns)
-    insight.missed_tumours(table)
+    generalisation.missed_tumours(table)
     assert "grouped · a 5.0 (2.0 to 8.0)" in capsys.readouterr().out

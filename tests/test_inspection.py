@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumor_mri import dataset, evaluation, inspection, network, phantoms, robustness, study
+from tumor_mri.datasets import decoding, manifests, phantoms
+from tumor_mri.evaluation import corruptions, scoring
+from tumor_mri.models import networks
+from tumor_mri.runs import records
+from tumor_mri.study import inspection
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +27,18 @@ def scans(few, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=inspection.CONFIGS, ids=lambda config: config.network)
 def looked(request, few, scans, tmp_path_factory):
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     keras.utils.set_random_seed(1)
     config, path = request.param, tmp_path_factory.mktemp("trained") / "network.keras"
-    (network.build_residual() if config.network == "residual" else network.build_cnn(config.widths)).save(path)
+    (networks.build_residual() if config.network == "residual" else networks.build_cnn(config.widths)).save(path)
     return config, inspection.look(config, path, few["path"], scans, progress=False)
 
 
 def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
     """Both were trained anew to be inspected, so that their answers may differ a little from those of the recorded runs."""
     for config, found in zip(inspection.CONFIGS, inspection.read()):
-        run = study.find(config, [study.RECORDED])
+        run = records.find(config, [records.RECORDED])
         assert list(found.paths) == run.val_paths
         assert found.probabilities.shape == (len(inspection.CONDITIONS), len(found.paths), 4)
         agreement = (found.probabilities[0].argmax(axis=1) == run.val_probabilities.argmax(axis=1)).mean()
@@ -44,7 +48,7 @@ def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
 def test_each_scan_is_shown_in_each_condition(looked, few):
     _, found = looked
     assert list(found.paths) == list(few["path"])
-    assert len(inspection.CONDITIONS) == 1 + 3 * len(robustness.SPOILS)
+    assert len(inspection.CONDITIONS) == 1 + 3 * len(corruptions.SPOILS)
     assert found.probabilities.shape == (len(inspection.CONDITIONS), len(few), 4)
     assert np.allclose(found.probabilities.sum(axis=2), 1, atol=1e-5)
     assert found.heat.shape == (len(few), inspection.SIDE, inspection.SIDE) and 0 <= found.heat.min() <= found.heat.max() <= 1
@@ -63,7 +67,7 @@ def test_what_is_written_is_read_again(looked, tmp_path):
 
 def test_the_table_counts_what_was_answered(looked, few):
     _, found = looked
-    truth, none = evaluation.truth(found.paths, few), dataset.CLASSES.index("no_tumor")
+    truth, none = scoring.truth(found.paths, few), manifests.CLASSES.index("no_tumor")
     answers = np.tile(np.eye(4)[truth], (len(inspection.CONDITIONS), 1, 1))
     answers[3] = np.eye(4)[none]  # the third condition makes every scan look healthy
     told = inspection.Inspection(found.network, found.paths, answers, found.heat, found.dark, found.dark_area)
@@ -75,13 +79,13 @@ def test_the_table_counts_what_was_answered(looked, few):
 
 
 def test_the_report_sees_a_scan_as_keras_loads_it(tmp_path):
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     scan = np.random.default_rng(0).integers(0, 256, (180, 230), dtype=np.uint8)
     for name in "ab":
         (tmp_path / name).mkdir()
         Image.fromarray(scan).save(tmp_path / name / "scan.png")
-    batches = keras.utils.image_dataset_from_directory(tmp_path, image_size=dataset.IMAGE_SIZE, verbose=False)
+    batches = keras.utils.image_dataset_from_directory(tmp_path, image_size=decoding.IMAGE_SIZE, verbose=False)
     loaded = next(iter(batches))[0].numpy()[0, ..., 0]
     assert np.abs(inspection.view(inspection.REPORT, scan) - loaded).max() <= 0.5
     assert inspection.view(inspection.OURS, scan).shape == (96, 96)

@@ -15,7 +15,9 @@ import requests
 from nbclient import NotebookClient
 
 from tumor_mri import __main__ as cli
-from tumor_mri import dataset, kaggle, pages, study
+from tumor_mri.datasets import download, manifests
+from tumor_mri.site import kaggle, notebooks
+from tumor_mri.study import catalogue
 
 OWNER = "some-one"
 SECRET = "KGAT_secret-of-the-tests"
@@ -64,7 +66,7 @@ def mount(place, layout, owner, slug, source):
 def attach(place, layout, folders):
     """Attach what the bundles' metadata name."""
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    mount(place, layout, *dataset.KAGGLE_HANDLE.split("/"), dataset.find())
+    mount(place, layout, *download.KAGGLE_HANDLE.split("/"), download.find())
 
 
 def python(place, code, cwd=None, **environment):
@@ -75,7 +77,9 @@ def python(place, code, cwd=None, **environment):
 def run(place, path, **environment):
     """A bundle's notebook as it was stored, and as it is after its execution in the working folder."""
     stored, notebook = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, km=pages._kernel_manager(), timeout=600, resources={"metadata": {"path": place.working}})
+    client = NotebookClient(
+        notebook, km=notebooks._kernel_manager(), timeout=600, resources={"metadata": {"path": place.working}}
+    )
     client.execute(env=place.environment | environment)
     return stored, notebook
 
@@ -120,22 +124,22 @@ def test_a_notebook_trains_on_kaggle(place, folders):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_attached_package_reads_from_itself_and_writes_below_the_working_folder(place, folders, layout):
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    code = f"{pages.FIRST_CELL}\nfrom tumor_mri import study\nprint(len(study.run('sweep-widths')), study.LOCAL)"
+    code = f"{notebooks.FIRST_CELL}\nfrom tumor_mri import study\nprint(len(study.run('sweep-widths')), study.LOCAL)"
     done = python(place, code)
     count, local = done.stdout.splitlines()[-1].split()
-    assert int(count) == len(study.configs("sweep-widths")), done.stderr
+    assert int(count) == len(catalogue.configs_of("sweep-widths")), done.stderr
     assert local == str(place.working / "build" / "runs")
 
 
 def test_the_first_cell_says_where_it_found_the_package(place, folders):
-    done = python(place, pages.FIRST_CELL)
+    done = python(place, notebooks.FIRST_CELL)
     assert done.returncode == 1 and "ModuleNotFoundError: tumor_mri is not here: attach" in done.stderr.splitlines()[-1]
-    done = python(place, pages.FIRST_CELL, cwd=pages.NOTEBOOKS)
+    done = python(place, notebooks.FIRST_CELL, cwd=notebooks.NOTEBOOKS)
     assert done.stdout == "tumor_mri is used from beside the notebook.\n", done.stderr
-    done = python(place, pages.FIRST_CELL, PYTHONPATH=f"{place.environment['PYTHONPATH']}{os.pathsep}{kaggle.SOURCE}")
+    done = python(place, notebooks.FIRST_CELL, PYTHONPATH=f"{place.environment['PYTHONPATH']}{os.pathsep}{kaggle.SOURCE}")
     assert done.stdout == "tumor_mri is used as installed.\n", done.stderr
     mount(place, "owner", OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    done = python(place, pages.FIRST_CELL)
+    done = python(place, notebooks.FIRST_CELL)
     assert done.stdout == "tumor_mri is used from an attached dataset.\n", done.stderr
 
 
@@ -144,19 +148,19 @@ def test_colab_installs_the_package_only_once_its_address_is_set(place):
         "import subprocess, sys\nsys.modules['google.colab'] = sys\nsubprocess.run = lambda command, **_: print(*command)\n"
     )
     where = "https://example.org/repository.git"
-    cell = pages.FIRST_CELL.replace(f'(repository := "{pages.REPOSITORY}")', f'(repository := "{where}")')
+    cell = notebooks.FIRST_CELL.replace(f'(repository := "{notebooks.REPOSITORY}")', f'(repository := "{where}")')
     done = python(place, in_colab + cell)
     command, sentence = done.stdout.splitlines()
     assert command.endswith(f"-m pip install --quiet --no-deps git+{where}")  # no dependency: TensorFlow stays the host's
     assert sentence == "tumor_mri is used from its repository."
     assert python(place, cell).returncode == 1  # anywhere else nothing is installed
-    if not pages.REPOSITORY:
-        assert python(place, in_colab + pages.FIRST_CELL).returncode == 1
+    if not notebooks.REPOSITORY:
+        assert python(place, in_colab + notebooks.FIRST_CELL).returncode == 1
 
 
 def test_the_table_names_every_notebook():
-    assert [page.notebook for page in kaggle.PAGES] == [path.stem for path in pages.notebook_paths()]
-    trains = ["RETRAIN = False" in path.read_text(encoding="utf-8") for path in pages.notebook_paths()]
+    assert [page.notebook for page in kaggle.PAGES] == [path.stem for path in notebooks.notebook_paths()]
+    trains = ["RETRAIN = False" in path.read_text(encoding="utf-8") for path in notebooks.notebook_paths()]
     assert [page.gpu for page in kaggle.PAGES] == trains
     for title, slug in [(page.title, page.slug) for page in kaggle.PAGES] + [(kaggle.SUPPORT_TITLE, kaggle.SUPPORT_SLUG)]:
         assert 6 <= len(title) <= 50 and re.fullmatch("[a-z][a-z0-9-]{5,49}", slug)
@@ -166,7 +170,7 @@ def test_the_wheel_carries_the_data_and_no_image(folders):
     (wheel,) = folders[0].glob("*.whl")
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/data/")}
     names = ("*.csv", "*.md", "report/*.csv", "results/*.npz", "weights/*", "inspection/*.npz")
-    known = [path.relative_to(dataset.DATA).as_posix() for pattern in names for path in dataset.DATA.glob(pattern)]
+    known = [path.relative_to(manifests.DATA).as_posix() for pattern in names for path in manifests.DATA.glob(pattern)]
     assert inside == {f"tumor_mri/data/{name}" for name in known}
     assert sorted(path.name for path in folders[0].iterdir()) == sorted(
         ["dataset-metadata.json", "manifest.csv", "results", wheel.name]
@@ -223,7 +227,7 @@ def test_the_official_client_takes_the_bundles(client, folders, capsys):
     assert "zip" in upload  # else the client leaves the folder of records out
     for page, request in zip(kaggle.PAGES, notebooks, strict=True):
         assert request.slug == f"{OWNER}/{slugify(request.new_title)}"
-        assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", dataset.KAGGLE_HANDLE]
+        assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", download.KAGGLE_HANDLE]
         assert (request.enable_gpu, request.enable_internet, request.is_private) == (page.gpu, False, True)
     said = capsys.readouterr()
     assert "does not resolve" not in said.out and SECRET not in said.out + said.err

@@ -11,9 +11,12 @@ import pytest
 import strict_lane
 from PIL import Image
 
-from tumor_mri import dataset, pages, records, study
+from tumor_mri.datasets import download, manifests
+from tumor_mri.runs import records
+from tumor_mri.site import notebooks
+from tumor_mri.study import catalogue
 
-PATHS = pages.notebook_paths()
+PATHS = notebooks.notebook_paths()
 FIGURES = {f"F{number}" for number in range(1, 10)}
 
 
@@ -50,7 +53,7 @@ def fixture_notebook():
     picture = new.new_output("display_data", data={"image/png": "AAAA"})
     said = new.new_output("stream", name="stdout", text="42 points\n")
     cell = new.new_code_cell("print('42 points')", execution_count=2, outputs=[said, picture], metadata={"tags": ["figure"]})
-    setup = new.new_code_cell(pages.FIRST_CELL, execution_count=1)
+    setup = new.new_code_cell(notebooks.FIRST_CELL, execution_count=1)
     asked = "# 1 · A question?\nOne?\n\n<span lang=es>**¿Una pregunta?** ¿Una?</span>\n\n"
     first = new.new_markdown_cell(f"{asked}*You need:* nothing. *Takes:* a second.\n> Not a diagnostic device.")
     title = new.new_markdown_cell("## Summary")
@@ -69,7 +72,7 @@ WRONG = {
     "spanish": lambda book: book.cells[-2].outputs[0].data.update({"text/markdown": "<span lang=es>De 1000 puntos, 4,3.</span>"}),
     "execution_counts": lambda book: book.cells[2].update(execution_count=3),
     "stored_errors": lambda book: book.cells[2].outputs[0].update(name="stderr"),
-    "stored_widgets": lambda book: book.cells[2].outputs[1].data.update({pages.WIDGET_VIEW: {"model_id": "1"}}),
+    "stored_widgets": lambda book: book.cells[2].outputs[1].data.update({notebooks.WIDGET_VIEW: {"model_id": "1"}}),
     "magics": lambda book: book.cells[2].update(source="!ls"),
     "absolute_paths": lambda book: book.cells[2].update(source="open('/home/me/data.csv')"),
     "long_code": lambda book: book.cells[2].update(source="x = 1\n" * 30),
@@ -100,7 +103,7 @@ def strict(path):
 
 def test_the_strict_lane_fails_on_one_changed_digit(tmp_path):
     path = tmp_path / "03_sweep_filter_widths.ipynb"  # needs no dataset
-    path.write_text((pages.NOTEBOOKS / path.name).read_text(encoding="utf-8"), encoding="utf-8")
+    path.write_text((notebooks.NOTEBOOKS / path.name).read_text(encoding="utf-8"), encoding="utf-8")
     assert strict(path).returncode == 0
     notebook = read(path)
     changed = next(output for output in lints.outputs(notebook) if output.output_type == "stream" and "accuracy" in output.text)
@@ -113,14 +116,14 @@ def test_the_strict_lane_fails_on_one_changed_digit(tmp_path):
 
 def test_pages_say_when_scans_are_phantoms(tmp_path, monkeypatch):
     def nothing():
-        raise dataset.DatasetError("no network")
+        raise manifests.DatasetError("no network")
 
-    monkeypatch.setattr(dataset, "locate", nothing)
+    monkeypatch.setattr(download, "locate", nothing)
     with_scans = [PATHS[0], PATHS[3], PATHS[4]]
-    monkeypatch.setattr(pages, "notebook_paths", lambda: with_scans)
+    monkeypatch.setattr(notebooks, "notebook_paths", lambda: with_scans)
     monkeypatch.setenv("TUMOR_MRI_PHANTOMS", "1")
     monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
-    index = pages.reproduce(tmp_path)
+    index = notebooks.reproduce(tmp_path)
     assert "drawn phantoms" in index.read_text(encoding="utf-8")
     page = (tmp_path / "04_confusion_matrix.html").read_text(encoding="utf-8")
     assert "drawn phantoms" in page
@@ -145,22 +148,22 @@ def test_stored_pictures_have_a_palette_that_no_eye_tells():
     greys = Image.fromarray(across.astype(np.uint8)).convert("RGBA")
     clear = Image.new("RGBA", (9, 9), (255, 0, 0, 100))
     for image, most in ((colours, 20), (greys, 0)):  # more colours than a palette holds; no more
-        small = pages._with_palette(png(image))
+        small = notebooks._with_palette(png(image))
         with Image.open(io.BytesIO(small)) as seen:
             assert seen.mode == "P"
             assert np.abs(np.asarray(seen.convert("RGB")).astype(int) - np.asarray(image.convert("RGB"))).max() <= most
-    assert pages._with_palette(png(clear)) == png(clear)
+    assert notebooks._with_palette(png(clear)) == png(clear)
 
 
 def test_what_training_anew_costs_is_what_the_records_say():
     """README, its Spanish one and the openings of notebooks say how many runs, and from how many minutes to how many."""
-    readmes = [(dataset.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md")]
-    seconds = {run.config.key: run.seconds for run in records.load_all(study.RECORDED)}
+    readmes = [(manifests.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md")]
+    seconds = {run.config.key: run.seconds for run in records.load_all(records.RECORDED)}
     told = 0
     for path in PATHS:
         notebook = read(path)
         asked = re.findall(r'study\.run\("([\w-]+)", retrain=', "".join(cell.source for cell in notebook.cells))
-        runs = {config.key for name in asked for config in study.configs(name)}
+        runs = {config.key for name in asked for config in catalogue.configs_of(name)}
         rows = [next(line for line in readme.splitlines() if path.name in line) for readme in readmes]
         for text in (*rows, notebook.cells[0].source) if runs else ():
             cost = re.search(r"(\d+) (?:runs of|entrenamientos, de) (\d+) (?:to|a) (\d+) minut", text)

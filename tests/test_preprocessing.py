@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import preprocessing
+from tumor_mri.models import preprocessing
 
 
 def head(height=200, width=240, centre=(90, 130), radii=(60, 45), background=0, tissue=150):
@@ -86,6 +86,6 @@ def test_what_is_left_out_is_left_out():
 
 @pytest.mark.needs_dataset
 def test_every_scan_of_the_dataset_is_prepared(manifest):
-    scans = preprocessing.load(manifest, progress=False)
+    scans = preprocessing.load_prepared(manifest, progress=False)
     assert scans.shape == (len(manifest), 96, 96) and scans.dtype == np.uint8
     assert scans.std(axis=(1, 2)).min() > 20  # none is blank

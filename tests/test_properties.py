@@ -10,7 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from tumor_mri import dataset, evaluation, protocols, records, statistics, training
+from tumor_mri import stats
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.evaluation import scoring
+from tumor_mri.runs import configs, records
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True)  # the same examples each time: a failure is no accident
 FEW = settings(QUICK, max_examples=12)
@@ -18,9 +21,9 @@ THOROUGH = settings(QUICK, max_examples=200)
 
 
 @st.composite
-def manifests(draw):
+def any_manifest(draw):
     """Groups of 1 to 6 images of one class, of any order, and some of them in Testing: enough for five folds of each class."""
-    sizes = {name: draw(st.lists(st.integers(1, 6), min_size=10, max_size=20)) for name in dataset.CLASSES}
+    sizes = {name: draw(st.lists(st.integers(1, 6), min_size=10, max_size=20)) for name in manifests.CLASSES}
     rows = [
         (class_name, f"{class_name}-{number}", "Testing" if number % 5 == 4 else "Training")
         for class_name, groups in sizes.items()
@@ -37,7 +40,7 @@ def rows_of(manifest, split):
 
 
 @QUICK
-@given(manifests(), st.sampled_from([("testing_folder", 0), ("training_only", 0), *(("grouped", fold) for fold in range(5))]))
+@given(any_manifest(), st.sampled_from([("testing_folder", 0), ("training_only", 0), *(("grouped", fold) for fold in range(5))]))
 def test_every_protocol_divides_its_images_in_two(manifest, asked):
     split = protocols.split(manifest, *asked)
     wanted = range(len(manifest)) if asked[0] == "testing_folder" else rows_of(manifest, "Training")
@@ -48,7 +51,7 @@ def test_every_protocol_divides_its_images_in_two(manifest, asked):
 
 
 @FEW
-@given(manifests())
+@given(any_manifest())
 def test_grouped_folds_leak_no_group_and_are_stratified(manifest):
     folds = [protocols.split(manifest, "grouped", fold) for fold in range(protocols.GROUPED_FOLDS)]
     assert sorted(np.concatenate([fold.validation for fold in folds])) == rows_of(manifest, "Training")
@@ -65,7 +68,7 @@ def test_grouped_folds_leak_no_group_and_are_stratified(manifest):
 def runs(draw):
     """A run of any shape, with any history and names of images, as far as a record can hold them."""
     protocol = draw(st.sampled_from(protocols.PROTOCOLS))
-    config = training.RunConfig(
+    config = configs.RunConfig(
         protocol,
         widths=draw(st.tuples(*[st.integers(1, 500)] * 4)),
         seed=draw(st.integers(0, 2**31)),
@@ -77,7 +80,7 @@ def runs(draw):
     epochs, images = draw(st.integers(1, 5)), draw(st.integers(1, 9))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     name = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
-    return training.Run(
+    return configs.Run(
         config=config,
         history={"val_accuracy": draw(st.lists(st.floats(0, 1), min_size=epochs, max_size=epochs))},
         train_paths=draw(st.lists(name, min_size=images, max_size=images)),
@@ -93,7 +96,7 @@ def runs(draw):
 
 
 def same(one, other):
-    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(training.Run)]
+    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(configs.Run)]
     return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
 
 
@@ -106,11 +109,11 @@ def test_a_record_gives_back_its_run(run):
 @cache
 def example():
     """A small run and its record."""
-    config = training.RunConfig("training_only", widths=(4, 4, 4, 4))
+    config = configs.RunConfig("training_only", widths=(4, 4, 4, 4))
     nothing, classes = np.full((3, 4), 0.25, dtype=np.float32), np.arange(6, dtype=np.uint8).reshape(2, 3) % 4
     paths = ["a.jpg", "b.jpg", "c.jpg"]
     history = {"val_accuracy": [0.5, 0.25]}
-    run = training.Run(config, history, paths, paths, paths, classes, nothing, nothing, classes[0], {"backend": "none"}, 1.0)
+    run = configs.Run(config, history, paths, paths, paths, classes, nothing, nothing, classes[0], {"backend": "none"}, 1.0)
     return run, records.encode(run)
 
 
@@ -176,7 +179,7 @@ def run_and_manifest(pairs):
     """A run whose validation images have these true and predicted classes, and their manifest in another order."""
     truth, predicted = zip(*pairs)
     paths = [f"{number}.jpg" for number in range(len(pairs))]
-    manifest = pd.DataFrame({"path": paths, "class": [dataset.CLASSES[index] for index in truth]})
+    manifest = pd.DataFrame({"path": paths, "class": [manifests.CLASSES[index] for index in truth]})
     run = replace(example()[0], val_paths=paths, val_probabilities=probabilities(predicted))
     return run, manifest.sample(frac=1, random_state=len(pairs)).reset_index(drop=True)
 
@@ -186,12 +189,12 @@ def run_and_manifest(pairs):
 def test_confusion_and_its_table_are_scikit_learns(pairs):
     run, manifest = run_and_manifest(pairs)
     truth, predicted = zip(*pairs)
-    matrix = evaluation.confusion(run, manifest)
+    matrix = scoring.confusion(run, manifest)
     assert matrix.sum() == len(pairs)
     assert np.array_equal(matrix, metrics.confusion_matrix(truth, predicted, labels=range(4)))
-    table = evaluation.classification_table(matrix)
+    table = scoring.classification_table(matrix)
     theirs = metrics.precision_recall_fscore_support(truth, predicted, labels=range(4), zero_division=0)
-    ours = table.loc[list(dataset.NAMES), ["precision", "recall", "f1-score", "support"]].to_numpy()
+    ours = table.loc[list(manifests.NAMES), ["precision", "recall", "f1-score", "support"]].to_numpy()
     assert np.allclose(ours.T, theirs)
     assert np.isclose(matrix.trace() / matrix.sum(), metrics.accuracy_score(truth, predicted))
 
@@ -199,8 +202,8 @@ def test_confusion_and_its_table_are_scikit_learns(pairs):
 @QUICK
 @given(PREDICTIONS)
 def test_confused_pairs_are_all_errors_the_most_frequent_first(pairs):
-    matrix = evaluation.confusion(*run_and_manifest(pairs))
-    table = evaluation.confused_pairs(matrix)
+    matrix = scoring.confusion(*run_and_manifest(pairs))
+    table = scoring.confused_pairs(matrix)
     assert table["count"].sum() == matrix.sum() - matrix.trace()
     assert table["count"].is_monotonic_decreasing
     assert (table["share"] <= 1).all()
@@ -209,8 +212,8 @@ def test_confused_pairs_are_all_errors_the_most_frequent_first(pairs):
 @QUICK
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
 def test_an_interval_holds_the_mean_and_follows_shift_and_scale(values):
-    mean, half = statistics.interval(values)
+    mean, half = stats.interval(values)
     assume(half > 1e-3)
-    moved, moved_half = statistics.interval(2 * np.array(values) + 3)
+    moved, moved_half = stats.interval(2 * np.array(values) + 3)
     assert min(values) <= mean + 1e-6 and mean - 1e-6 <= max(values)
     assert np.isclose(moved, 2 * mean + 3, atol=1e-6) and np.isclose(moved_half, 2 * half)

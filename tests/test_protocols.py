@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri import audit, dataset, protocols
+from tumor_mri.audit import near_copies, this_dataset
+from tumor_mri.datasets import download, manifests, protocols
 
 
 def counts(manifest, rows):
-    return manifest["class"].iloc[rows].value_counts().reindex(dataset.CLASSES).tolist()
+    return manifest["class"].iloc[rows].value_counts().reindex(manifests.CLASSES).tolist()
 
 
 def test_split_a_is_the_two_folders(manifest):
@@ -25,9 +26,9 @@ def test_split_b_has_the_reports_counts(manifest):
 
 @pytest.mark.needs_dataset
 def test_split_b_is_keras_split_to_the_image(manifest):
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
-    folder = dataset.find()
+    folder = download.find()
     parts = keras.utils.image_dataset_from_directory(
         folder / "Training", validation_split=0.2, subset="both", seed=1337, verbose=False
     )
@@ -37,7 +38,7 @@ def test_split_b_is_keras_split_to_the_image(manifest):
         assert sorted(expected) == sorted(part.file_paths)
 
 
-def near_copies(manifest):
+def copied_pairs(manifest):
     """Rows of both images of each near-copy that the manifest names, (pairs, 2)."""
     near = manifest[manifest["near_copy"].astype(bool)]
     row_of = pd.Series(range(len(manifest)), index=manifest["path"])
@@ -60,14 +61,16 @@ NOTHING = {"path": 0, "sha256": 0, "group": 0, "patient": 0, "near-copies": 0}
 @pytest.mark.parametrize("fold", range(5))
 def test_nothing_is_on_both_sides_of_a_grouped_fold(manifest, fold):
     split = protocols.split(manifest, "grouped", fold)
-    assert leaks(manifest, split.train, split.validation, near_copies(manifest)) == NOTHING
+    assert leaks(manifest, split.train, split.validation, copied_pairs(manifest)) == NOTHING
 
 
 @pytest.mark.needs_dataset
 def test_no_pair_of_near_copies_is_on_both_sides_of_a_grouped_fold(manifest):
     """Of all pairs in the images, not only each image's nearest, found as the groups' were."""
-    thumbnails = audit.manifest_thumbnails(dataset.find(), manifest)
-    pairs = audit.near_copies(thumbnails, threshold=audit.NEAR_COPY + 0.001)  # JPEG decoders may differ by a grey level
+    thumbnails = this_dataset.manifest_thumbnails(download.find(), manifest)
+    pairs = near_copies.near_copy_pairs(
+        thumbnails, threshold=near_copies.NEAR_COPY + 0.001
+    )  # JPEG decoders may differ by a grey level
     pairs = pairs[["first", "second"]].to_numpy()
     for fold in range(5):
         split = protocols.split(manifest, "grouped", fold)
@@ -78,15 +81,15 @@ def test_no_pair_of_near_copies_is_on_both_sides_of_a_grouped_fold(manifest):
 
 def test_nothing_of_training_is_in_unseen_testing(manifest):
     training = np.flatnonzero(manifest["split"] == "Training")
-    assert leaks(manifest, training, protocols.unseen_testing(manifest), near_copies(manifest)) == NOTHING
+    assert leaks(manifest, training, protocols.unseen_testing(manifest), copied_pairs(manifest)) == NOTHING
     testing = np.flatnonzero(manifest["split"] == "Testing")
-    assert min(value for name, value in leaks(manifest, training, testing, near_copies(manifest)).items() if name != "path") > 0
+    assert min(value for name, value in leaks(manifest, training, testing, copied_pairs(manifest)).items() if name != "path") > 0
 
 
 @pytest.mark.parametrize("fold", [0, 1])
 def test_nothing_of_training_is_in_the_half_of_foreign_gliomas_that_scores(manifest, fold):
     train = protocols.split(manifest, "foreign_added", fold).train
-    assert leaks(manifest, train, protocols.foreign_halves(manifest)[1 - fold], near_copies(manifest)) == NOTHING
+    assert leaks(manifest, train, protocols.foreign_halves(manifest)[1 - fold], copied_pairs(manifest)) == NOTHING
 
 
 @pytest.mark.parametrize(("protocol", "fold"), [(name, 0) for name in protocols.PROTOCOLS])
@@ -99,7 +102,7 @@ def test_no_image_trains_and_validates(manifest, protocol, fold):
 @pytest.mark.parametrize("name", ["path", "sha256", "group", "patient", "near-copies"])
 def test_one_leaked_image_is_seen(manifest, name):
     """Each kind of leak in turn: an image validates whose like stays among those that train."""
-    split, pairs = protocols.split(manifest, "grouped", 0), near_copies(manifest)
+    split, pairs = protocols.split(manifest, "grouped", 0), copied_pairs(manifest)
     trains = manifest.iloc[split.train]
     if name == "near-copies":
         leaked = pairs[np.isin(pairs, split.train).all(axis=1)][0, 0]

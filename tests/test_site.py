@@ -11,15 +11,15 @@ import browser
 import nbformat
 import pytest
 
-from tumor_mri import pages, website
+from tumor_mri.site import notebooks, website
 
-NAMES = ["index", *(path.stem for path in pages.notebook_paths())]
+NAMES = ["index", *(path.stem for path in notebooks.notebook_paths())]
 needs_browser = pytest.mark.skipif(browser.find() is None, reason=browser.NONE)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return pages.site(tmp_path_factory.mktemp("site")).parent
+    return notebooks.site(tmp_path_factory.mktemp("site")).parent
 
 
 class Reader(HTMLParser):
@@ -81,7 +81,7 @@ def test_titles_differ_and_every_page_links_to_every_other(site):
     assert all({f"{name}.html" for name in NAMES} <= set(reader.all("a", "href")) for reader in readers)
 
 
-@pytest.mark.parametrize("path", pages.notebook_paths(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebooks.notebook_paths(), ids=lambda path: path.stem)
 def test_alt_text_is_what_the_cell_prints(site, path):
     notebook = nbformat.read(path, as_version=4)
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
@@ -106,12 +106,12 @@ def test_spanish_is_marked_as_such(site):
 
 
 def test_downloads_are_the_stored_notebooks(site):
-    for path in pages.notebook_paths():
+    for path in notebooks.notebook_paths():
         assert (site / "notebooks" / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
 
 
 def test_hosts_are_linked_once_the_repository_has_an_address(tmp_path):
-    path = pages.notebook_paths()[0]
+    path = notebooks.notebook_paths()[0]
     book = {path.stem: nbformat.read(path, as_version=4)}
     index = website.write(book, tmp_path, repository="https://github.com/someone/something.git")
     tail = f"someone/something/blob/main/notebooks/{path.name}"
@@ -146,7 +146,7 @@ WRONG = [  # what is changed in a good page, into what, and which of the two che
 
 
 def write_page(folder, text):
-    (folder / "dot.png").write_bytes(pages.STORY.read_bytes())
+    (folder / "dot.png").write_bytes(notebooks.STORY.read_bytes())
     (folder / "index.html").write_text(text, encoding="utf-8")
     return folder / "index.html"
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tumor_mri import dataset
+from tumor_mri.datasets import manifests
 
-ENGLISH, SPANISH = ((dataset.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md"))
+ENGLISH, SPANISH = ((manifests.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md"))
 
 
 def outline(readme):
@@ -27,7 +27,7 @@ def outline(readme):
 
 def test_the_readmes_are_in_step():
     assert outline(SPANISH) == outline(ENGLISH)
-    assert len(outline(ENGLISH)["rows"]) == len(list((dataset.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))
+    assert len(outline(ENGLISH)["rows"]) == len(list((manifests.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))
 
 
 def test_the_readmes_link_to_each_other():

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from benchmarks import speed
-from tumor_mri import network
+from performance import speed
+from tumor_mri.models import networks
 
 
 def epochs(*rounds, peak=1_000):
@@ -54,7 +54,7 @@ def test_operations_are_those_that_the_layers_need():
     """Three times those of the forward pass, but for the first layer, whose input needs no gradient."""
     forward = sum(
         2 * height * width * layer.kernel.shape.num_elements()
-        for layer in network.build_cnn().layers
+        for layer in networks.build_cnn().layers
         if layer.weights
         for height, width in [layer.output.shape[1:3] if len(layer.output.shape) == 4 else (1, 1)]
     )
@@ -65,7 +65,7 @@ def test_operations_are_those_that_the_layers_need():
 
 def test_the_readme_says_what_was_measured():
     figures = json.loads(speed.LATEST.read_text())
-    assert speed.sentence(figures) in speed.README.read_text(encoding="utf-8"), "run `make bench`"
+    assert speed.sentence(figures) in speed.README.read_text(encoding="utf-8"), "run `make timings`"
     assert not figures["commit"].endswith("+")
     assert figures["setting"]["rounds"] >= 3
 

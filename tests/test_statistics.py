@@ -3,58 +3,58 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import stats as scipy_stats
 
-from tumor_mri import statistics
+from tumor_mri import stats
 
 
 def test_an_interval_is_students():
-    mean, half = statistics.interval([1.0, 2.0, 3.0])
+    mean, half = stats.interval([1.0, 2.0, 3.0])
     assert mean == 2
     assert np.isclose(half, 4.302652729911275 / np.sqrt(3))
-    assert np.isnan(statistics.interval([5])[1])
+    assert np.isnan(stats.interval([5])[1])
 
 
 def test_a_group_counts_once_in_an_interval():
     rng = np.random.default_rng(0)
     right = rng.random(100) < 0.7
-    low, high = statistics.group_interval(right, np.arange(100))
-    copied_low, copied_high = statistics.group_interval(np.repeat(right, 20), np.repeat(np.arange(100), 20))
+    low, high = stats.group_interval(right, np.arange(100))
+    copied_low, copied_high = stats.group_interval(np.repeat(right, 20), np.repeat(np.arange(100), 20))
     assert low < right.mean() < high
     assert copied_high - copied_low == pytest.approx(high - low, abs=0.02)  # twenty copies of each tell nothing new
 
 
 def test_a_paired_interval_is_that_of_the_t_test():
     first, second = np.random.default_rng(0).normal(size=(2, 7))
-    found = statistics.paired_difference(first, second)
-    expected = stats.ttest_rel(second, first).confidence_interval()
+    found = stats.paired_difference(first, second)
+    expected = scipy_stats.ttest_rel(second, first).confidence_interval()
     assert (found["low"], found["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
     assert (found["pairs"], found["difference"]) == (7, pytest.approx((second - first).mean()))
     for values in ([1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]]):
         with pytest.raises(ValueError, match="pairs"):
-            statistics.paired_difference(values, [1.0, 2.0] if len(values) > 1 else values)
+            stats.paired_difference(values, [1.0, 2.0] if len(values) > 1 else values)
 
 
 def test_the_detectable_difference_is_found_as_often_as_it_says():
-    assert statistics.detectable_difference(1, 33.36713) == pytest.approx(0.5, abs=1e-4)  # R: pwr.t.test(d = 0.5, power = 0.8)
+    assert stats.detectable_difference(1, 33.36713) == pytest.approx(0.5, abs=1e-4)  # R: pwr.t.test(d = 0.5, power = 0.8)
     deviation, pairs = 0.7, 5
-    true = statistics.detectable_difference(deviation, pairs)
+    true = stats.detectable_difference(deviation, pairs)
     samples = np.random.default_rng(0).normal(true, deviation, (50_000, pairs))
-    assert (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.01)
-    assert statistics.paired_difference([0, 0, 0], [1, 1, 1])["detectable"] == 0
+    assert (scipy_stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.01)
+    assert stats.paired_difference([0, 0, 0], [1, 1, 1])["detectable"] == 0
 
 
 def test_a_difference_over_groups_pairs_what_both_have():
     rng = np.random.default_rng(0)
     images = pd.DataFrame({"group": np.arange(200) // 2, "right": (rng.random(200) < 0.7).astype(float)})
-    assert statistics.group_difference(images, images) == (0, 0, 0)  # the same images: no doubt is left
+    assert stats.group_difference(images, images) == (0, 0, 0)  # the same images: no doubt is left
     better = images.assign(right=np.where(rng.random(200) < 0.3, 1, images["right"]))
-    difference, low, high = statistics.group_difference(images, better)
+    difference, low, high = stats.group_difference(images, better)
     assert 0 < low < difference < high
     strangers = better.assign(group=better["group"] + 1000)  # the same figures for other groups: much more doubt
-    assert statistics.group_difference(images, strangers)[1] < low
+    assert stats.group_difference(images, strangers)[1] < low
     copies = pd.concat([images] * 20), pd.concat([better] * 20)
-    assert statistics.group_difference(*copies) == pytest.approx((difference, low, high))  # copies tell nothing new
+    assert stats.group_difference(*copies) == pytest.approx((difference, low, high))  # copies tell nothing new
 
 
 @pytest.mark.parametrize(
@@ -65,22 +65,22 @@ def test_a_difference_over_groups_pairs_what_both_have():
 def test_mcnemar_is_exact(only_first, only_second, p):
     first = np.repeat([True, False, True, False], [only_first, only_second, 30, 5])
     second = np.repeat([False, True, True, False], [only_first, only_second, 30, 5])
-    assert statistics.mcnemar(first, second) == pytest.approx(p)
+    assert stats.mcnemar(first, second) == pytest.approx(p)
 
 
 def test_calibration_is_known_where_it_is_constructed():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.25, 1, 100_000)
     calibrated = rng.random(100_000) < confidence
-    assert statistics.calibration_error(confidence, calibrated) < 0.01
-    assert statistics.calibration_error(np.full(1000, 0.99), np.arange(1000) < 600) == pytest.approx(0.39)  # sure, not right
+    assert stats.calibration_error(confidence, calibrated) < 0.01
+    assert stats.calibration_error(np.full(1000, 0.99), np.arange(1000) < 600) == pytest.approx(0.39)  # sure, not right
     halves = np.repeat([0.9, 0.5], 500), np.concatenate([np.arange(500) < 400, np.arange(500) < 350])
-    assert statistics.calibration_error(*halves) == pytest.approx(0.1 / 2 + 0.2 / 2)  # over in one bin, under in the other
-    curve = statistics.reliability(confidence, calibrated)
+    assert stats.calibration_error(*halves) == pytest.approx(0.1 / 2 + 0.2 / 2)  # over in one bin, under in the other
+    curve = stats.reliability(confidence, calibrated)
     assert curve["images"].sum() == 100_000
     assert np.allclose(curve["accuracy"], curve["confidence"], atol=0.02)
 
 
 def test_all_right_and_all_wrong_are_calibrations_too():
-    assert statistics.calibration_error([1.0, 1.0], [True, True]) == 0
-    assert statistics.calibration_error([0.8, 0.8], [False, False]) == pytest.approx(0.8)
+    assert stats.calibration_error([1.0, 1.0], [True, True]) == 0
+    assert stats.calibration_error([0.8, 0.8], [False, False]) == pytest.approx(0.8)

@@ -15,9 +15,12 @@ import psutil
 import pytest
 from distributed import Client
 
-from tumor_mri import dataset, evaluation, machine, records, study, training
+from tumor_mri.datasets import manifests
+from tumor_mri.evaluation import scoring
+from tumor_mri.runs import cluster, configs, environment, records
+from tumor_mri.study import catalogue
 
-TINY = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=3, train_images=64)
+TINY = configs.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=3, train_images=64)
 SEEDS = [replace(TINY, seed=seed) for seed in (1, 2, 3)]
 NAN = replace(TINY, learning_rate=float("nan"))
 DEADLINE = 240  # seconds; on a busy machine TensorFlow alone takes a while to start
@@ -28,7 +31,7 @@ def empty_run(config):
     nothing = np.zeros((1, 4), dtype=np.float32)
     classes = np.zeros((1, 1), dtype=np.uint8)
     history = {"val_accuracy": [0.5]}
-    return training.Run(config, history, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
+    return configs.Run(config, history, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
 
 
 def wait_for(condition, what):
@@ -43,32 +46,32 @@ def whole_records(folder):
     return {run.config: run for run in records.load_all(folder)}
 
 
-@pytest.mark.parametrize("name", study.STUDIES)
+@pytest.mark.parametrize("name", catalogue.STUDIES)
 def test_a_study_names_each_run_once(name):
-    assert len({config.key for config in study.configs(name)}) == len(study.configs(name)) > 0
+    assert len({config.key for config in catalogue.configs_of(name)}) == len(catalogue.configs_of(name)) > 0
 
 
 def test_an_unknown_study_is_named():
     with pytest.raises(ValueError, match="'sweep': choose one of compare-splits"):
-        study.configs("sweep")
+        catalogue.configs_of("sweep")
 
 
 def test_recorded_runs_are_read_and_never_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "_spread", lambda *arguments: pytest.fail("trained"))
+    monkeypatch.setattr(cluster, "_spread", lambda *arguments: pytest.fail("trained"))
     for config in SEEDS:
         records.save(empty_run(config), tmp_path)
-    assert [run.config for run in study.complete(SEEDS[::-1], [tmp_path])] == SEEDS[::-1]
+    assert [run.config for run in cluster.complete(SEEDS[::-1], [tmp_path])] == SEEDS[::-1]
 
 
 def test_a_users_own_training_is_in_the_precision_of_the_machine(monkeypatch):
     asked = []
-    monkeypatch.setattr(study, "complete", lambda wanted, folders, *rest: asked.append((wanted, folders)))
-    monkeypatch.setattr(machine, "native_precision", lambda: "float32")
-    study.train("compare-splits")
-    study.train("compare-splits", record=True)
+    monkeypatch.setattr(cluster, "complete", lambda wanted, folders, *rest: asked.append((wanted, folders)))
+    monkeypatch.setattr(environment, "native_precision", lambda: "float32")
+    catalogue.train("compare-splits")
+    catalogue.train("compare-splits", record=True)
     (own, own_folders), (published, published_folders) = asked
-    assert {config.precision for config in own} == {"float32"} and own_folders == [study.LOCAL]
-    assert {config.precision for config in published} == {"mixed_bfloat16"} and published_folders == [study.RECORDED]
+    assert {config.precision for config in own} == {"float32"} and own_folders == [records.LOCAL]
+    assert {config.precision for config in published} == {"mixed_bfloat16"} and published_folders == [records.RECORDED]
 
 
 @pytest.mark.parametrize(
@@ -85,34 +88,34 @@ def test_a_users_own_training_is_in_the_precision_of_the_machine(monkeypatch):
 )
 def test_bfloat16_only_where_the_hardware_has_it(flags, capabilities, precision, tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n\nprocessor : 1\n")
-    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(machine, "gpu_capabilities", lambda: capabilities)
-    assert machine.native_precision() == precision
+    monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(environment, "gpu_capabilities", lambda: capabilities)
+    assert environment.native_precision() == precision
 
 
 def test_a_run_that_cannot_be_recorded_is_kept_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(study.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(cluster.tempfile, "gettempdir", lambda: str(tmp_path))
     with pytest.raises(records.RecordError, match="could not be recorded .* kept as"):
-        study.keep(empty_run(TINY), tmp_path / "file" / "below")
+        records.keep(empty_run(TINY), tmp_path / "file" / "below")
     assert TINY in whole_records(tmp_path / "tumor_mri-runs")
 
 
 def test_a_folder_that_cannot_be_written_stops_a_study_before_it_trains(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(records.RecordError, match="cannot be written"):
-        study.complete([TINY], [tmp_path / "file" / "below"])
+        cluster.complete([TINY], [tmp_path / "file" / "below"])
 
 
 def test_what_another_process_has_recorded_is_left_alone(tmp_path):
     records.save(empty_run(TINY), tmp_path)
     before = records.path_of(TINY, tmp_path).read_bytes()
-    study.keep(replace(empty_run(TINY), seconds=2.0), tmp_path)
+    records.keep(replace(empty_run(TINY), seconds=2.0), tmp_path)
     assert records.path_of(TINY, tmp_path).read_bytes() == before
 
 
 def test_the_bar_counts_runs_and_epochs(capsys):
-    with study._Progress("tiny", SEEDS) as progress:
+    with cluster._Progress("tiny", SEEDS) as progress:
         progress.on_epoch((0.0, {"key": SEEDS[0].key, "epoch": 3, "loss": 0.5, "accuracy": 0.75, "val_accuracy": 0.625}))
         progress.on_epoch((0.0, {"key": SEEDS[1].key, "epoch": 0}))
         progress.on_epoch((0.0, {"key": "of another study", "epoch": 3}))
@@ -126,15 +129,15 @@ def test_the_bar_counts_runs_and_epochs(capsys):
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(study, "PATIENCE", 1)
-    with pytest.raises(study.StudyError, match="no scheduler answers at tcp://127.0.0.1:9"):
-        study.complete([TINY], [tmp_path], scheduler="tcp://127.0.0.1:9")
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with pytest.raises(cluster.StudyError, match="no scheduler answers at tcp://127.0.0.1:9"):
+        cluster.complete([TINY], [tmp_path], scheduler="tcp://127.0.0.1:9")
 
 
 def test_workers_share_the_cores_and_keep_their_memory(monkeypatch):
-    monkeypatch.setattr(machine, "cpu_count", lambda: 4)
+    monkeypatch.setattr(environment, "cpu_count", lambda: 4)
     names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
-    with study._local_cluster(2, 5) as cluster, Client(cluster) as client:
+    with cluster._local_cluster(2, 5) as workers, Client(workers) as client:
         seen = client.run(lambda: [os.environ[name] for name in names])
         assert list(client.nthreads().values()) == [1, 1]
     assert list(seen.values()) == [["2", "2", str(1 << 34), str(1 << 32)]] * 2
@@ -142,17 +145,17 @@ def test_workers_share_the_cores_and_keep_their_memory(monkeypatch):
 
 @pytest.mark.needs_dataset
 def test_a_failing_run_is_reported_and_the_others_are_kept(tmp_path):
-    with pytest.raises(study.StudyError, match=f"1 of 3 runs failed.*{NAN.key}: the training loss became nan in epoch 1"):
-        study.complete([NAN, *SEEDS[:2]], [tmp_path], workers=2)
+    with pytest.raises(cluster.StudyError, match=f"1 of 3 runs failed.*{NAN.key}: the training loss became nan in epoch 1"):
+        cluster.complete([NAN, *SEEDS[:2]], [tmp_path], workers=2)
     kept = whole_records(tmp_path)
     assert set(kept) == set(SEEDS[:2])
     for run in kept.values():
-        evaluation.check(run, dataset.load_manifest())
-    assert study.complete(SEEDS[:2], [tmp_path])[0].history == kept[SEEDS[0]].history
+        scoring.check(run, manifests.load_manifest())
+    assert cluster.complete(SEEDS[:2], [tmp_path])[0].history == kept[SEEDS[0]].history
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def dask_cluster(tmp_path):
     """A scheduler as a process of its own on loopback, and a function that starts a worker; all are ended afterwards."""
     processes = []
 
@@ -177,35 +180,35 @@ def cluster(tmp_path):
         process.wait()
 
 
-def test_a_cluster_without_workers_or_with_threads_is_one_sentence(cluster, monkeypatch, tmp_path):
-    monkeypatch.setattr(study, "PATIENCE", 1)
-    with pytest.raises(study.StudyError, match="has no workers: start some"):
-        study.complete([TINY], [tmp_path / "runs"], scheduler=cluster.address)
-    cluster.start_worker(threads=2)
-    cluster.client.wait_for_workers(1, timeout=DEADLINE)
-    with pytest.raises(study.StudyError, match="2 threads"):
-        study.complete([TINY], [tmp_path / "runs"], scheduler=cluster.address)
+def test_a_cluster_without_workers_or_with_threads_is_one_sentence(dask_cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with pytest.raises(cluster.StudyError, match="has no workers: start some"):
+        cluster.complete([TINY], [tmp_path / "runs"], scheduler=dask_cluster.address)
+    dask_cluster.start_worker(threads=2)
+    dask_cluster.client.wait_for_workers(1, timeout=DEADLINE)
+    with pytest.raises(cluster.StudyError, match="2 threads"):
+        cluster.complete([TINY], [tmp_path / "runs"], scheduler=dask_cluster.address)
 
 
 @pytest.mark.needs_dataset
-def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing_but_time(cluster, tmp_path):
-    workers = [cluster.start_worker(), cluster.start_worker()]
-    cluster.client.wait_for_workers(2, timeout=DEADLINE)
+def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing_but_time(dask_cluster, tmp_path):
+    workers = [dask_cluster.start_worker(), dask_cluster.start_worker()]
+    dask_cluster.client.wait_for_workers(2, timeout=DEADLINE)
     longer = [replace(TINY, epochs=10, seed=seed) for seed in (1, 2, 3)]
     result = []
-    arguments = (longer, [tmp_path / "runs"], cluster.address)
-    thread = threading.Thread(target=lambda: result.extend(study.complete(*arguments)), daemon=True)
+    arguments = (longer, [tmp_path / "runs"], dask_cluster.address)
+    thread = threading.Thread(target=lambda: result.extend(cluster.complete(*arguments)), daemon=True)
     thread.start()
 
     def said():
-        return [event for _, event in cluster.client.get_events(study.TOPIC)]
+        return [event for _, event in dask_cluster.client.get_events(cluster.TOPIC)]
 
     wait_for(lambda: any(event["epoch"] >= 1 for event in said()), "a first epoch")
     workers[0].send_signal(signal.SIGKILL)
     thread.join(DEADLINE)
     assert [run.config for run in result] == longer
     assert set(whole_records(tmp_path / "runs")) == set(longer)
-    assert all(set(study.SHOWN) <= set(event) for event in said() if event["epoch"] > 0)
+    assert all(set(cluster.SHOWN) <= set(event) for event in said() if event["epoch"] > 0)
     begun = [event["key"] for event in said() if event["epoch"] == 0]
     assert len(begun) == 4  # the interrupted run was begun again, and no other
 
@@ -220,7 +223,7 @@ study.complete([replace(tiny, seed=seed) for seed in (1, 2, 3)], [sys.argv[1]], 
 
 
 def test_the_reliability_benchmark_found_nothing_lost():
-    figures = json.loads((dataset.ROOT / "benchmarks" / "reliability.json").read_text(encoding="utf-8"))
+    figures = json.loads((manifests.ROOT / "performance" / "reliability.json").read_text(encoding="utf-8"))
     assert figures["passed"] and figures["kills_that_interrupted"] >= 20 and not figures["commit"].endswith("+")
 
 

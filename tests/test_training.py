@@ -11,9 +11,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from tumor_mri import evaluation, network, records, training
+from tumor_mri.evaluation import scoring
+from tumor_mri.models import fingerprint, networks
+from tumor_mri.runs import configs, records, training
 
-CONFIG = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=2, train_images=64)
+CONFIG = configs.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=2, train_images=64)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def run(noise, manifest):
 
 
 def test_the_base_network_is_the_reports():
-    model = network.build_cnn()
+    model = networks.build_cnn()
     kinds = [type(layer).__name__ for layer in model.layers]
     conv, pool, drop = "Conv2D", "MaxPooling2D", "Dropout"
     assert kinds == ["Rescaling", conv, pool, conv, pool, drop, conv, pool, drop, "Flatten", "Dense", drop, "Dense"]
@@ -37,14 +39,14 @@ def test_the_base_network_is_the_reports():
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_pooling_before_relu_changes_no_bit(precision):
     """The order in which `training.train` has them against the report's, weights copied across: outputs, gradients, dropout."""
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     generator = np.random.default_rng(0)
     scans = generator.integers(0, 256, (8, 40, 40, 3)).astype(np.float32)
     targets = np.eye(4, dtype=np.float32)[np.arange(8) % 4]
-    start, trained = network.build_cnn((8, 8, 8, 8), (40, 40, 3)).get_weights(), []
+    start, trained = networks.build_cnn((8, 8, 8, 8), (40, 40, 3)).get_weights(), []
     for pool_first in (False, True):
-        build = partial(network.build_cnn, (8, 8, 8, 8), (40, 40, 3), pool_first=pool_first)
+        build = partial(networks.build_cnn, (8, 8, 8, 8), (40, 40, 3), pool_first=pool_first)
         model = training.build_alone(build, precision, seed=1)
         model.set_weights(start)
         before = model.predict(scans, verbose=0)
@@ -58,15 +60,15 @@ def test_pooling_before_relu_changes_no_bit(precision):
     assert not np.array_equal(trained[0][1], start[0])  # something was learned
 
 
-@pytest.mark.parametrize("widths", network.REPORT_WIDTHS)
+@pytest.mark.parametrize("widths", networks.REPORT_WIDTHS)
 def test_parameters_are_counted_without_building(widths):
-    assert network.parameter_count(widths) == network.build_cnn(widths).count_params()
+    assert networks.parameter_count(widths) == networks.build_cnn(widths).count_params()
 
 
 @pytest.mark.parametrize("widths", [(32, 64, 128), (0, 1, 1, 1), (1.5, 1, 1, 1)])
 def test_bad_widths_are_named(widths):
     with pytest.raises(ValueError, match="four integers"):
-        network.build_cnn(widths)
+        networks.build_cnn(widths)
 
 
 def test_same_seed_same_bits(run, noise, manifest):
@@ -79,15 +81,15 @@ def test_same_seed_same_bits(run, noise, manifest):
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
 def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypatch, precision):
-    built, build = [], network.build_cnn
+    built, build = [], networks.build_cnn
 
     def watch(widths, **settings):
         built.append((keras.config.dtype_policy().name, build(widths, **settings)))
         return built[-1][1]
 
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
-    monkeypatch.setattr(network, "build_cnn", watch)
+    monkeypatch.setattr(networks, "build_cnn", watch)
     training.train(replace(CONFIG, epochs=1, precision=precision), noise, manifest, progress=False)
     (policy, model), computed = built[0], precision.removeprefix("mixed_")
     assert policy == precision
@@ -97,7 +99,7 @@ def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypa
 
 def test_a_network_of_another_precision_than_asked_for_is_not_trained(noise, manifest):
     def build(dtype):
-        from tumor_mri.quiet import keras
+        from tumor_mri._keras import keras
 
         pooled = [keras.Input((150, 150, 1)), keras.layers.AveragePooling2D(30, dtype=dtype), keras.layers.Flatten(dtype=dtype)]
         return keras.Sequential([*pooled, keras.layers.Dense(4, "softmax", dtype=dtype)])
@@ -112,14 +114,14 @@ def test_a_network_of_another_precision_than_asked_for_is_not_trained(noise, man
 def test_a_record_of_another_precision_than_it_says_is_found(run, manifest):
     assert run.environment["computes_in"] == ["bfloat16", "float32"]
     lies = replace(run, environment=run.environment | {"computes_in": ["float32"]})
-    with pytest.raises(evaluation.EvaluationError, match="computed in float32, not in mixed_bfloat16"):
-        evaluation.check(lies, manifest)
+    with pytest.raises(scoring.EvaluationError, match="computed in float32, not in mixed_bfloat16"):
+        scoring.check(lies, manifest)
     older = {name: value for name, value in run.environment.items() if name != "computes_in"}
-    evaluation.check(replace(run, environment=older), manifest)
+    scoring.check(replace(run, environment=older), manifest)
 
 
 def test_a_digest_tells_networks_apart_and_nothing_else():
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     def build(units=2, rate=0.5, activation="relu", compiled=None):
         dense = keras.layers.Dense(units, activation=activation)
@@ -129,16 +131,16 @@ def test_a_digest_tells_networks_apart_and_nothing_else():
         return keras.Sequential([keras.Input((8,)), model]) if compiled is None else model
 
     others = [build(units=3), build(rate=0.25), build(activation="tanh"), build(compiled=1e-3), build(compiled=1e-4)]
-    assert training.describe(build()) == training.describe(build())  # Keras names the second's layers otherwise
-    assert len({training.describe(model) for model in [build(), *others]}) == 6
+    assert fingerprint.describe(build()) == fingerprint.describe(build())  # Keras names the second's layers otherwise
+    assert len({fingerprint.describe(model) for model in [build(), *others]}) == 6
 
 
 def test_the_seed_makes_the_weights_whatever_was_built_before():
     def first_weight(seed):
-        return training.build_alone(lambda: network.build_cnn(CONFIG.widths), "float32", seed).get_weights()[0]
+        return training.build_alone(lambda: networks.build_cnn(CONFIG.widths), "float32", seed).get_weights()[0]
 
     once = first_weight(1)
-    network.build_cnn(CONFIG.widths)
+    networks.build_cnn(CONFIG.widths)
     assert np.array_equal(first_weight(1), once)
     assert not np.array_equal(first_weight(2), once)
 
@@ -163,7 +165,7 @@ def test_both_networks_train_on_jax_too(manifest, tmp_path):
     assert {run.config.network for run in runs} == {"cnn", "residual"}
     for run in runs:
         assert run.environment["backend"] == "jax" and run.epochs_run == 2
-        evaluation.check(run, manifest)
+        scoring.check(run, manifest)
         assert np.array_equal(run.val_probabilities.argmax(axis=1), run.val_classes[run.best_epoch - 1])
 
 
@@ -172,7 +174,7 @@ def test_the_best_epoch_comes_back(run):
 
 
 def test_a_run_passes_its_own_check(run, manifest):
-    evaluation.check(run, manifest)
+    scoring.check(run, manifest)
 
 
 def test_every_epoch_sees_each_image_once_in_a_new_order(noise, manifest):
@@ -191,7 +193,7 @@ def test_a_loss_that_is_no_number_is_reported(noise, manifest):
 
 
 def test_a_key_names_what_was_asked_for():
-    assert training.RunConfig("grouped", fold=2, seed=3).key == "grouped-fold2-cnn-32-64-128-128-seed3"
+    assert configs.RunConfig("grouped", fold=2, seed=3).key == "grouped-fold2-cnn-32-64-128-128-seed3"
     assert CONFIG.key.endswith("seed1-epochs=2-train_images=64")
 
 

@@ -1,12 +1,13 @@
 """Numbers and verdicts in Spanish."""
 
-from tumor_mri import claims, wording
+from tumor_mri import text
+from tumor_mri.study import claims
 
 
 def test_numbers_and_verdicts_in_spanish():
-    said = f"{wording.say([20, 21, 22.5], ' points')}, {wording.span([0.746, 0.777])}, {wording.say([2.5])}"
+    said = f"{text.say([20, 21, 22.5], ' points')}, {text.span([0.746, 0.777])}, {text.say([2.5])}"
     expected = "<span lang=es>21,2 ± 3,1 puntos, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
-    assert wording.in_spanish(said) == expected
+    assert text.in_spanish(said) == expected
     verdicts = [claims._verdict(held) for held in ([True, True], [True, False], [False, False], [True])]
     verdicts.append("refuted as printed")  # C8
     spanish = [
@@ -16,10 +17,10 @@ def test_numbers_and_verdicts_in_spanish():
         "no puede decidirse",
         "refutada tal como está impresa",
     ]
-    assert [wording.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{text}</span>" for text in spanish]
+    assert [text.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{text}</span>" for text in spanish]
 
 
 def test_what_is_spanish_already_stays():
-    assert wording.in_spanish("1,196,516 y 0.123") == "<span lang=es>1\u202f196\u202f516 y 0,123</span>"
-    text = "Las redes ven 25/50/100/100 filtros y 2870 imágenes; en 1337, ni una. Véase la figura F9."
-    assert wording.in_spanish(text) == f"<span lang=es>{text}</span>"
+    assert text.in_spanish("1,196,516 y 0.123") == "<span lang=es>1\u202f196\u202f516 y 0,123</span>"
+    spanish = "Las redes ven 25/50/100/100 filtros y 2870 imágenes; en 1337, ni una. Véase la figura F9."
+    assert text.in_spanish(spanish) == f"<span lang=es>{spanish}</span>"

@@ -4,24 +4,25 @@ import os
 import sys
 import time
 
-from tumor_mri import dataset, pages
+from tumor_mri.datasets import download, manifests
+from tumor_mri.site import notebooks
 
 
 def main():
     try:
-        found = dataset.find()
-    except dataset.DatasetError as error:
+        found = download.find()
+    except manifests.DatasetError as error:
         sys.exit(f"error: {error}")
     if found is None:
         print("SKIPPED the train lane: needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder")
         return 0
     os.environ["TUMOR_MRI_RETRAIN"] = "smoke"
     failed = 0
-    paths = [path for path in pages.notebook_paths() if "RETRAIN" in path.read_text(encoding="utf-8")]
+    paths = [path for path in notebooks.notebook_paths() if "RETRAIN" in path.read_text(encoding="utf-8")]
     for path in paths:
         started = time.perf_counter()
         try:
-            pages.execute(path)
+            notebooks.execute(path)
             print(f"{path.name}: trained, {time.perf_counter() - started:.0f} s", flush=True)
         except Exception as error:  # a failing cell, an unknown magic, a dead kernel: all count, the others still run
             failed += 1

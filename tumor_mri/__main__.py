@@ -1,68 +1,63 @@
-"""The command line: ``python -m tumor_mri --help``. The Makefile calls it; where there is no make, it does the same."""
+"""The command line: ``tumor-mri --help`` or ``python -m tumor_mri --help``.
+
+The Makefile calls it; without make, it does the same. Each command imports what it needs when it runs, so that ``--help`` and
+mistyped arguments answer at once.
+"""
 
 import argparse
+import os
 import sys
-import warnings
 from pathlib import Path
 
-if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before the imports, which would fail in other words
-    sys.exit("error: this needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d" % sys.version_info[:2])  # noqa: UP031
+import tumor_mri
 
-from tumor_mri import (  # noqa: E402
-    audit,
-    benchmark,
-    claims,
-    dataset,
-    evaluation,
-    inspection,
-    kaggle,
-    pages,
-    prediction,
-    preprocessing,
-    records,
-    study,
-    tables,
-)
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before any import that would fail in other words
+    sys.exit("error: this needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d" % sys.version_info[:2])  # noqa: UP031
 
 
 def main(arguments=None) -> int:
-    """Run one command; returns the exit status: 0, 1 where it failed (with one sentence), 2 for wrong arguments."""
-    options = _parser().parse_args(arguments)
+    """Run one command.
+
+    Args:
+        arguments: the words after the program's name; None for those of the process.
+
+    Returns:
+        The exit status: 0; 1 if the command failed, with one sentence; 130 if it was stopped. Wrong arguments exit with 2.
+    """
     try:
+        options = _parser().parse_args(arguments)
         return options.command(options) or 0
-    except (
-        audit.AuditError,
-        kaggle.KaggleError,
-        pages.PageError,
-        prediction.PredictionError,
-        dataset.DatasetError,
-        records.RecordError,
-        evaluation.EvaluationError,
-        study.StudyError,
-        ImportError,
-        OSError,
-        ValueError,
-        FloatingPointError,
-    ) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        return 1
+    except SystemExit:  # argparse has said what is wrong
+        raise
     except KeyboardInterrupt:
-        print("stopped; what is recorded stays, and the same command goes on from there", file=sys.stderr)
+        print("stopped; finished runs and downloads are kept, anything else starts again", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `tumor-mri runs | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except _expected_errors() as error:
+        if options.traceback:
+            raise
+        from tumor_mri import text
+
+        print(f"error: {text.one_line(error)}", file=sys.stderr)
+        return 1
 
 
-def _sentence(error):
-    """The text of an error on one line; a system's own, such as a full disk, as file and reason."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+def _expected_errors():
+    """What becomes one sentence: the project's own errors, and what a system, a library or bad input raises."""
+    from tumor_mri import text
+
+    return (text.ProjectError, ImportError, OSError, ValueError, FloatingPointError)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m tumor_mri",
+        prog="tumor-mri",
         description="Brain-tumour MRI classification, reproduced and examined. Material for learning, not a diagnostic device.",
     )
+    parser.add_argument("--version", action="version", version=f"tumor-mri {tumor_mri.__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name, function, text):
@@ -74,86 +69,117 @@ def _parser():
     verify = add("verify", _verify, "name every missing, extra, renamed, truncated or altered file of the dataset")
     verify.add_argument("folder", nargs="?", type=Path, help="the folder that holds Training and Testing (default: look for it)")
     add("decode", _decode, "decode all images once, into the cache")
-    audit_ = add(
-        "audit", _audit, "look for copies, patients on both sides of a split, label conflicts and shortcuts in a dataset"
-    )
-    audit_.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
-    audit_.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "audit", help="default: build/audit")
+    audit = add("audit", _audit, "look for copies, patients on both sides of a split, label conflicts and shortcuts in a dataset")
+    audit.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
+    audit.add_argument("--output", type=Path, help="default: build/audit")
     train = add("train", _train, "train the runs that a study still lacks, and list them with their key figures")
-    train.add_argument("--study", required=True, choices=study.STUDIES, help="which study")
+    train.add_argument("--study", required=True, type=_study, metavar="STUDY", help="a named table of runs; `runs` lists them")
     train.add_argument("--record", action="store_true", help="into data/results, beside the committed records, not build/runs")
     train.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, tcp://host:8786 (default: this machine)")
-    train.add_argument("--workers", type=_positive, help="runs side by side on this machine (default: one a core, or a GPU)")
-    add("runs", _runs, "list the recorded runs with their key figures")
-    claims_ = add("claims", _claims, "hold the report's claims C1 to C9 against the recorded runs")
-    claims_.add_argument("--write", action="store_true", help="and write them into the table of README.md")
-    add("benchmark", _benchmark, "compute the baselines of BENCHMARK.md anew, and write its tables and those of MODEL_CARD.md")
+    train.add_argument(
+        "--workers", type=_positive, help="runs side by side on this machine (default: one per core, or one on a GPU)"
+    )
+    add("runs", _runs, "list the studies, and the recorded runs with their key figures")
+    claims = add("claims", _claims, "compare the report's claims C1 to C9 with the recorded runs")
+    claims.add_argument("--write", action="store_true", help="and write the verdicts into the table of README.md")
+    add("benchmark", _benchmark, "recompute the baselines of BENCHMARK.md, and write its tables and those of MODEL_CARD.md")
     predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
     predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
     predict.add_argument("--json", action="store_true", help="everything, as JSON, not a table")
     add("publish", _publish, "train the published network on all of Training, and write its weights and its record")
-    add("inspect", _inspect, "train the report's network and ours anew, and record what both make of good and spoiled scans")
+    add("inspect", _inspect, "train the report's network and ours again, and record their answers to clean and corrupted scans")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
-    reproduce.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "report", help="default: build/report")
+    reproduce.add_argument("--output", type=Path, help="default: build/report")
     site = add("site", _site, "write all notebooks as they are stored, without running them, as a website")
-    site.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "site", help="default: build/site")
+    site.add_argument("--output", type=Path, help="default: build/site")
     notebooks = add("notebooks", _notebooks, "execute the notebooks in place, so that they are stored with new outputs")
     notebooks.add_argument("paths", nargs="*", type=Path, help="some notebooks only (default: all)")
-    kaggle_ = add("kaggle", _kaggle, "write what Kaggle takes: a folder for each notebook, and a dataset with the package")
-    kaggle_.add_argument("--user", help="whose Kaggle account (default: that of the credentials here, if any)")
-    kaggle_.add_argument("--push", action="store_true", help="and push it there with Kaggle's own client")
-    kaggle_.add_argument("--output", type=Path, default=dataset.ROOT / "build" / "kaggle", help="default: build/kaggle")
+    kaggle = add("kaggle", _kaggle, "write what Kaggle takes: a folder for each notebook, and a dataset with the package")
+    kaggle.add_argument("--user", help="whose Kaggle account (default: that of the credentials here, if any)")
+    kaggle.add_argument("--push", action="store_true", help="and push it there with Kaggle's own client")
+    kaggle.add_argument("--output", type=Path, help="default: build/kaggle")
     return parser
 
 
+def _positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is needed, got {text!r}")
+    return int(text)
+
+
+def _study(name):
+    from tumor_mri.study import catalogue
+
+    if name not in catalogue.STUDIES:
+        raise argparse.ArgumentTypeError(f"unknown study {name!r}: choose one of {', '.join(catalogue.STUDIES)}")
+    return name
+
+
+def _below_build(output, name):
+    """The folder asked for, or the one of that name below ``build``."""
+    from tumor_mri.datasets import manifests
+
+    return output or manifests.ROOT / "build" / name
+
+
 def _download(options):
-    folder = dataset.locate()
-    dataset.check(folder, dataset.load_manifest())
+    from tumor_mri.datasets import download, manifests
+
+    folder = download.locate()
+    manifests.check(folder, manifests.load_manifest())
     print(f"The dataset is in {folder}, every file as it should be")
 
 
 def _here():
-    folder = dataset.find()
+    from tumor_mri.datasets import download, manifests
+
+    folder = download.find()
     if folder is None:
-        raise dataset.DatasetError("there is no dataset on this machine: run `python -m tumor_mri download`")
+        raise manifests.DatasetError("there is no dataset on this machine: run `tumor-mri download`")
     return folder
 
 
 def _verify(options):
-    folder = options.folder or _here()
-    manifest = dataset.load_manifest()
-    problems = dataset.verify(folder, manifest)
-    for problem in problems:
+    from tumor_mri.datasets import manifests
+
+    folder, manifest = options.folder or _here(), manifests.load_manifest()
+    problems = manifests.verify(folder, manifest)
+    for problem in problems[: manifests.PROBLEMS_SHOWN]:
         print(problem)
-    print(f"{len(manifest):,} images expected, {len(problems)} problems found")
+    if len(problems) > manifests.PROBLEMS_SHOWN:
+        print(f"… and {len(problems) - manifests.PROBLEMS_SHOWN:,} more")
+    print(f"{len(manifest):,} images expected, {len(problems):,} problems found")
     if problems:
-        raise dataset.DatasetError(f"{len(problems)} files in {folder} differ from the manifest, the first is {problems[0]}")
+        raise manifests.DatasetError(f"{len(problems):,} files in {folder} differ from the manifest, the first is {problems[0]}")
 
 
 def _decode(options):
-    print(f"{len(dataset.load_images()):,} images decoded")
+    from tumor_mri.datasets import decoding
 
-
-def _positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+    print(f"{len(decoding.load_images()):,} images decoded")
 
 
 def _audit(options):
-    folder = options.folder or _here()
-    found = audit.audit_folder(folder) if options.folder else audit.audit_dataset(folder, dataset.load_manifest())
+    from tumor_mri.audit import any_folder, this_dataset
+    from tumor_mri.datasets import manifests
+
+    output, folder = _below_build(options.output, "audit"), options.folder or _here()
+    if options.folder:
+        found = any_folder.audit_folder(folder)
+    else:
+        found = this_dataset.audit_dataset(folder, manifests.load_manifest())
     print(found)
-    options.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     for name in ("facts", "near_copies", "unreadable"):
-        getattr(found, name).to_csv(options.output / f"{name}.csv", index=False)
+        getattr(found, name).to_csv(output / f"{name}.csv", index=False)
     if len(found.near_copies):
-        _gallery(found, folder, options.output / "gallery.png")
-    print(f"The tables and the gallery are in {options.output}")
+        _gallery(found, folder, output / "gallery.png")
+    print(f"The tables and the gallery are in {output}")
 
 
 def _gallery(found, folder, path):
+    import warnings
+
     import matplotlib
 
     matplotlib.use("agg")  # draws into a file: no window, and no screen needed
@@ -165,20 +191,32 @@ def _gallery(found, folder, path):
 
 
 def _benchmark(options):
-    manifest = dataset.load_manifest()
-    benchmark.write_data(dataset.load_images(manifest), preprocessing.load(manifest), manifest)
+    from tumor_mri.datasets import decoding, manifests
+    from tumor_mri.evaluation import benchmark
+    from tumor_mri.models import preprocessing
+    from tumor_mri.site import documents
+
+    manifest = manifests.load_manifest()
+    benchmark.write_data(decoding.load_images(manifest), preprocessing.load_prepared(manifest), manifest)
     scores = benchmark.table(manifest)
-    benchmark.write_page(scores)
-    prediction.write_card(scores, manifest)
+    documents.write_page(scores)
+    documents.write_card(scores, manifest)
     print(benchmark.as_markdown(scores))
 
 
 def _train(options):
-    _print_table(study.train(options.study, options.record, options.scheduler, options.workers))
+    from tumor_mri.study import catalogue
+
+    _print_table(catalogue.train(options.study, options.record, options.scheduler, options.workers))
 
 
 def _runs(options):
-    for name, folder in (("data/results", study.RECORDED), ("build/runs", study.LOCAL)):
+    from tumor_mri.runs import records
+    from tumor_mri.study import catalogue
+
+    for name, wanted in catalogue.STUDIES.items():
+        print(f"study {name}: {len(wanted)} runs")
+    for name, folder in (("data/results", records.RECORDED), ("build/runs", records.LOCAL)):
         runs = records.load_all(folder)
         print(f"{name}: {len(runs)} runs")
         if runs:
@@ -186,60 +224,87 @@ def _runs(options):
 
 
 def _print_table(runs):
-    manifest = dataset.load_manifest()
+    from tumor_mri.datasets import manifests
+    from tumor_mri.evaluation import scoring
+
+    manifest = manifests.load_manifest()
     for run in runs:
-        evaluation.check(run, manifest)
-    print(evaluation.key_figures(runs, manifest).to_string(index=False, float_format="{:.3f}".format))
+        scoring.check(run, manifest)
+    print(scoring.key_figures(runs, manifest).to_string(index=False, float_format="{:.3f}".format))
 
 
 def _claims(options):
-    verdicts = claims.verdicts(study.recorded("sweep-widths"), dataset.load_manifest())
+    from tumor_mri.datasets import manifests
+    from tumor_mri.site import documents
+    from tumor_mri.study import catalogue, claims
+
+    verdicts = claims.verdicts(catalogue.recorded("sweep-widths"), manifests.load_manifest())
     for verdict in verdicts:
         print(verdict)
     if options.write:
-        tables.write(dataset.ROOT / "README.md", "claims", tables.as_markdown(claims.claims_table(verdicts)))
+        documents.write_claims(verdicts)
 
 
 def _predict(options):
+    from tumor_mri.models import published
+
     print("Material for learning, not a diagnostic device.", file=sys.stderr)
-    files = prediction.files_in(options.path)
-    found = prediction.predict(files, prediction.load(), progress=len(files) > 64)
+    files = published.files_in(options.path)
+    found = published.predict(files, published.load(), progress=len(files) > 64)
     if options.json:
         print(found.to_json(orient="records", indent=2, force_ascii=False))
     else:
-        print(prediction.as_text(found))
+        print(published.as_text(found))
     if found["problem"].astype(bool).all():
-        raise prediction.PredictionError(f"none of {len(found)} files can be read as an image: {found['problem'].iloc[0]}")
+        raise published.PredictionError(f"none of {len(found)} files can be read as an image: {found['problem'].iloc[0]}")
 
 
 def _publish(options):
-    print(f"The published network is in {prediction.publish()}")
+    from tumor_mri.datasets import manifests
+    from tumor_mri.evaluation import benchmark
+    from tumor_mri.site import documents
+    from tumor_mri.study import publishing
+
+    folder, manifest = publishing.publish(), manifests.load_manifest()
+    documents.write_card(benchmark.table(manifest), manifest)
+    print(f"The published network is in {folder}")
 
 
 def _inspect(options):
+    from tumor_mri.study import inspection
+
     inspection.record()
-    print(f"What both networks make of good and spoiled scans is in {inspection.FOLDER}")
+    print(f"The answers of both networks to clean and corrupted scans are in {inspection.FOLDER}")
 
 
 def _reproduce(options):
-    print(f"Open {pages.reproduce(options.output)}")
+    from tumor_mri.site import notebooks
+
+    print(f"Open {notebooks.reproduce(_below_build(options.output, 'report'))}")
 
 
 def _site(options):
-    print(f"Open {pages.site(options.output)}")
+    from tumor_mri.site import notebooks
+
+    print(f"Open {notebooks.site(_below_build(options.output, 'site'))}")
 
 
 def _notebooks(options):
-    pages.refresh(options.paths)
+    from tumor_mri.site import notebooks
+
+    notebooks.refresh(options.paths)
 
 
 def _kaggle(options):
+    from tumor_mri.site import kaggle
+
+    output = _below_build(options.output, "kaggle")
     client = kaggle.connect() if options.push else None
     user = options.user or kaggle.user_name(client)
     if not user:
         print(f"No Kaggle account is known, {kaggle.PLACEHOLDER!r} stands in for it: name yours with --user")
-    folders = kaggle.build(options.output, user or kaggle.PLACEHOLDER)
-    print(f"{len(folders) - 1} notebooks and the dataset {folders[0].name} are in {options.output}")
+    folders = kaggle.build(output, user or kaggle.PLACEHOLDER)
+    print(f"{len(folders) - 1} notebooks and the dataset {folders[0].name} are in {output}")
     if client:
         kaggle.push(folders, client)
 

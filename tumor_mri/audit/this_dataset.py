@@ -1,0 +1,187 @@
+"""Audit of the project's dataset: its images joined with the manifest's patients, sources and splits."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tumor_mri.audit import any_folder, near_copies
+from tumor_mri.datasets import manifests, protocols
+
+
+def audit_dataset(folder, manifest: pd.DataFrame) -> any_folder.Audit:
+    """Audit the project's dataset, joined with its manifest.
+
+    Facts about the images come first, from fully decoded ones, as for any folder. Those joined with the manifest follow, from
+    thumbnails as the manifest's are made (`manifest_thumbnails`): these find a few near-copies fewer, and are marked.
+
+    Raises:
+        dataset.DatasetError: where the folder's files are not the manifest's.
+    """
+    manifests.check(folder, manifest)
+    scans = any_folder.read(folder, manifest[["path", "split", "class"]])
+    pairs = near_copies.near_copy_pairs(scans.thumbnails)
+    facts = any_folder.image_facts(scans, pairs, manifest["group"].to_numpy())
+    told = any_folder.told_pairs(pairs, scans.table, manifest["group"].to_numpy())
+    facts += [any_folder.fact("near-copy pairs that the manifest's groups separate", (~told["same_group"]).sum(), len(told))]
+    facts += manifest_facts(manifest, manifest_thumbnails(folder, manifest))
+    return any_folder.Audit(pd.DataFrame(facts), told, scans)
+
+
+def manifest_thumbnails(folder, manifest: pd.DataFrame) -> np.ndarray:
+    """Thumbnails as those behind the manifest's `nearest_training_corr`, `near_copy` and `group`, float32, (rows, 1024).
+
+    The JPEG decoder itself shrinks each image, by 2, 4 or 8, to no less than 64 pixels a side; its rounded grey levels are then
+    averaged down to 32. Twice as fast as full decoding, but the last row and column of a shrunk image may cover less than the
+    others, by an amount that depends on its size, so that copies of different sizes correlate a little less.
+    """
+
+    def shrink(path):
+        with Image.open(Path(folder) / path) as image:
+            image.draft("L", (2 * near_copies.SIDE, 2 * near_copies.SIDE))
+            return near_copies.standardise(
+                np.asarray(image.convert("L").resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX))
+            )
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(near_copies.progress_bar(pool.map(shrink, manifest["path"]), "shrink", len(manifest))))
+
+
+def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:
+    """Accuracy of 1-nearest-neighbour on the report's splits, with no training: images asked about, right, accuracy, by name.
+
+    The third row bans, on split B, neighbours of the same group: of the same known patient, or linked by near-copies. The last
+    two are split B's Cheng slices among themselves, whose patients are all known, with the same patient allowed and banned.
+    """
+    cheng = manifest["cheng_slice"].notna().to_numpy()
+    split_a, split_b = protocols.testing_folder(manifest), protocols.training_only(manifest)
+    known = [rows[cheng[rows]] for rows in (split_b.validation, split_b.train)]
+    asked = {
+        "split A": (split_a.validation, split_a.train, None),
+        "split B": (split_b.validation, split_b.train, None),
+        "split B, same group banned": (split_b.validation, split_b.train, manifest["group"]),
+        "split B, Cheng slices": (*known, None),
+        "split B, Cheng slices, same patient banned": (*known, manifest["patient"]),
+    }
+    right = {name: near_copies.one_nearest_neighbour(thumbnails, manifest["class"], *rest) for name, rest in asked.items()}
+    table = {name: {"images": len(found), "right": found.sum(), "accuracy": found.mean()} for name, found in right.items()}
+    return pd.DataFrame(table).T.astype({"images": int, "right": int})
+
+
+def testing_near_copies(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Each near-copy in Testing with its nearest image in Training, from the manifest, the least alike first."""
+    first = manifest.iloc[protocols.testing_parts(manifest)["near-copies"]]
+    second = manifest.set_index("path").loc[first["nearest_training"]].reset_index()
+    told = pd.DataFrame({"correlation": first["nearest_training_corr"].to_numpy()})
+    for side, rows in {"first": first.reset_index(), "second": second}.items():
+        told[[side, f"{side}_split", f"{side}_class"]] = rows[["path", "split", "class"]]
+    return told.sort_values(["correlation", "first"], ignore_index=True)
+
+
+def manifest_facts(manifest: pd.DataFrame, thumbnails: np.ndarray) -> list:
+    """Facts about patients, sources, labels and the two splits, from the manifest and `manifest_thumbnails`.
+
+    Whether an image has a near-copy is found anew from the thumbnails, not read from the manifest.
+    """
+    split = protocols.testing_folder(manifest)
+    neighbour, correlation = near_copies.nearest(thumbnails, reference=split.train)
+    near = correlation > near_copies.NEAR_COPY
+    return [
+        *_source_facts(manifest),
+        *_patient_facts(manifest),
+        *_label_facts(manifest, near_copies.near_copy_pairs(thumbnails)),
+        *_testing_facts(manifest, near, neighbour),
+        *_random_split_facts(manifest, thumbnails),
+        *_cheng_facts(manifest, thumbnails),
+    ]
+
+
+def _source_facts(manifest):
+    cheng = manifest["cheng_slice"].notna()
+    groups = manifest.groupby(["split", "class"], sort=False)
+    return [
+        any_folder.fact(f"{any_folder.folder_name(*key)}: slices of the Cheng set", cheng[rows.index].sum(), len(rows))
+        for key, rows in groups
+    ]
+
+
+def _patient_facts(manifest):
+    of_split = {split: set(rows["patient"].dropna()) for split, rows in manifest.groupby("split")}
+    facts = [any_folder.fact(f"{split}: known patients", len(of_split[split])) for split in manifests.SPLITS]
+    both = of_split["Training"] & of_split["Testing"]
+    facts.append(any_folder.fact("patients of Testing who are in Training too", len(both), len(of_split["Testing"])))
+    return facts + [any_folder.fact("images of no known patient", manifest["patient"].isna().sum(), len(manifest))]
+
+
+def label_conflicts(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the manifest whose folder is not their class in the Cheng set."""
+    known = manifest["cheng_label"].notna()
+    return manifest[known & (manifest["cheng_label"] + "_tumor" != manifest["class"])]
+
+
+def _label_facts(manifest, pairs):
+    conflicts = label_conflicts(manifest)
+    classes = manifest["class"].to_numpy()
+    across = classes[pairs["first"]] != classes[pairs["second"]]
+    return [
+        any_folder.fact("files whose class is another in the Cheng set", len(conflicts)),
+        any_folder.fact("slices that they are of", conflicts["cheng_slice"].nunique()),
+        any_folder.fact("patients that they are of", conflicts["patient"].nunique()),
+        any_folder.fact("near-copy pairs across classes, as in the manifest", across.sum(), len(pairs)),
+    ]
+
+
+def _testing_facts(manifest, near, neighbour):
+    """The disjoint parts of Testing, and what 1-nearest-neighbour in Training makes of them."""
+    testing = (manifest["split"] == "Testing").to_numpy()
+    labels = manifest["class"].to_numpy()
+    right = labels[neighbour] == labels
+    foreign = testing & ~near & (labels == "glioma_tumor") & manifest["cheng_slice"].isna().to_numpy()
+    known = manifest["patient"].isin(manifest.loc[~testing, "patient"].dropna()).to_numpy()
+    parts = {
+        "with a near-copy in Training, as in the manifest": testing & near,
+        "foreign gliomas among the others": foreign,
+        "neither": testing & ~near & ~foreign,
+        "without a near-copy, but of a patient in Training": testing & ~near & known,
+        "unseen: no near-copy, no patient in Training": testing & ~near & ~known,
+    }
+    facts = []
+    for text, part in parts.items():
+        facts.append(any_folder.fact(f"Testing, {text}", part.sum(), testing.sum()))
+        found = manifest[part].groupby("class").size()  # a class without an image has no row
+        facts += [any_folder.fact(f"  of these {name}", count, part.sum()) for name, count in found.items()]
+    text = "nearest image in Training has the right class"
+    facts.append(any_folder.fact(f"Testing: {text}", right[testing].sum(), testing.sum()))
+    for name in manifests.CLASSES:
+        facts.append(any_folder.fact(f"  of {name}", right[testing & (labels == name)].sum(), (testing & (labels == name)).sum()))
+    facts.append(any_folder.fact("  with a near-copy in Training", right[testing & near].sum(), (testing & near).sum()))
+    return facts + [any_folder.fact("  without", right[testing & ~near].sum(), (testing & ~near).sum())]
+
+
+def _random_split_facts(manifest, thumbnails):
+    """What the report's random 80/20 split of Training (split B) leaves on both sides."""
+    split = protocols.training_only(manifest)
+    train, validation = manifest.iloc[split.train], manifest.iloc[split.validation]
+    known = validation["patient"].dropna()
+    right = near_copies.one_nearest_neighbour(thumbnails, manifest["class"], split.validation, split.train)
+    return [
+        any_folder.fact("split B: validation images", len(validation)),
+        any_folder.fact("  byte-identical to one that trains", validation["sha256"].isin(train["sha256"]).sum(), len(validation)),
+        any_folder.fact("  in a group with one that trains", validation["group"].isin(train["group"]).sum(), len(validation)),
+        any_folder.fact("  of known patients, the patient trains too", known.isin(train["patient"].dropna()).sum(), len(known)),
+        any_folder.fact("  nearest image that trains has the right class", right.sum(), len(right)),
+    ]
+
+
+def _cheng_facts(manifest, thumbnails):
+    """Training's Cheng slices judged by one another: with neighbours of the same patient, and without."""
+    rows = np.flatnonzero((manifest["split"] == "Training") & manifest["cheng_slice"].notna())
+    labels = manifest["class"]
+    allowed = near_copies.one_nearest_neighbour(thumbnails, labels, rows, rows)
+    banned = near_copies.one_nearest_neighbour(thumbnails, labels, rows, rows, groups=manifest["patient"])
+    return [
+        any_folder.fact("Training, Cheng slices: nearest of them has the right class", allowed.sum(), len(allowed)),
+        any_folder.fact("  the same, neighbours of the same patient banned", banned.sum(), len(banned)),
+    ]

@@ -1,0 +1,256 @@
+"""Find the images on this machine, or download them: the whole dataset, checked, or nothing."""
+
+import base64
+import concurrent.futures
+import gzip
+import os
+import shutil
+import socket
+import tarfile
+import tempfile
+import threading
+import time
+import urllib.request
+import zlib
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from tumor_mri.datasets import manifests
+
+FOLDER_NAME = "brain-tumor-classification-mri"
+KAGGLE_MOUNT = Path(os.environ.get("TUMOR_MRI_KAGGLE_INPUT", "/kaggle/input"))  # the variable is for tests
+KAGGLE_HANDLE = "sartajbhuvaji/brain-tumor-classification-mri"
+KAGGLE_SERVER = ("www.kaggle.com", 443)
+KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
+ARCHIVE_URL = "https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz"
+LARGEST_UNPACKED = 400_000_000  # bytes; the dataset has 93 million, and an archive of it no reason to be or hold much more
+SILENCE = 6  # seconds without a byte before a step is given up; there are three steps, so that all give up within 20 seconds
+
+
+def find() -> Path | None:
+    """The dataset's folder on this machine, or None: ``TUMOR_MRI_DATA``, a Kaggle mount, ``data/``, in this order.
+
+    Raises:
+        DatasetError: where ``TUMOR_MRI_DATA`` is set and no folder there holds ``Training`` and ``Testing``.
+    """
+    named = os.environ.get("TUMOR_MRI_DATA")
+    if named:
+        found = _search(Path(named), depth=1)
+        if found is None:
+            raise manifests.DatasetError(
+                f"TUMOR_MRI_DATA is {named}, but no folder there holds Training and Testing: correct it, or unset it"
+            )
+        return found
+    return _search(KAGGLE_MOUNT, depth=4) or _search(manifests.LOCAL_DATA / FOLDER_NAME, depth=0)
+
+
+def _search(folder, depth):
+    """The first folder at or below `folder` that holds both splits; None where there is none within `depth` levels."""
+    if all((folder / split).is_dir() for split in manifests.SPLITS):
+        return folder
+    if depth == 0 or not folder.is_dir():
+        return None
+    below = sorted(child for child in folder.iterdir() if child.is_dir())
+    return next((found for child in below if (found := _search(child, depth - 1))), None)
+
+
+def locate() -> Path:
+    """The dataset's folder, downloaded into ``data/`` where this machine has none.
+
+    Raises:
+        DatasetError: where it is neither here nor to be had.
+    """
+    return find() or download()
+
+
+def locate_or_none() -> Path | None:
+    """As `locate`, but where no dataset can be had, says so in one sentence and returns None."""
+    if os.environ.get("TUMOR_MRI_PHANTOMS"):  # `reproduce` has tried already
+        print("No dataset could be had: pictures of scans are replaced by drawn phantoms.")
+        return None
+    try:
+        folder = locate()
+    except manifests.DatasetError as error:
+        print(f"No dataset could be had, pictures of scans are replaced by drawn phantoms. {error}")
+        return None
+    print("The dataset is at hand.")
+    return folder
+
+
+def download(target=None, manifest=None, progress=True) -> Path:
+    """Download the dataset, check every file, and move it into place: the whole of it, or nothing.
+
+    Where nothing arrives, all attempts together give up within 20 seconds; a slow download that keeps moving may take its time.
+
+    Args:
+        target: folder to make; None for ``data/brain-tumor-classification-mri``.
+        manifest: what must be in it; None for the project's.
+        progress: show a bar.
+
+    Raises:
+        DatasetError: with each attempt and why it failed, and what to do by hand.
+    """
+    target = manifests.LOCAL_DATA / FOLDER_NAME if target is None else Path(target)
+    manifest = manifests.load_manifest() if manifest is None else manifest
+    if target.exists():
+        manifests.check(target, manifest)
+        return target
+    failures = []
+    for name, fetch in (("Kaggle", _fetch_from_kaggle), ("the author's git copy", _fetch_archive)):
+        with _scratch_beside(target) as scratch:
+            try:
+                fetch(Path(scratch), progress)
+                found = _search(Path(scratch), depth=3)
+                if found is None:
+                    raise manifests.DatasetError("what came holds no Training and Testing")
+                manifests.check(found, manifest)
+                os.replace(found, target)
+                return target
+            except Exception as error:  # whatever a source does wrong, the next one is tried and the user told
+                failures.append(f"{name}: {reason(error)}")
+    raise manifests.DatasetError(
+        f"the dataset could not be downloaded. Tried {'; '.join(failures)}. Download it by hand from {KAGGLE_PAGE}, unpack it "
+        f"as data/{FOLDER_NAME}, or set TUMOR_MRI_DATA to its folder"
+    )
+
+
+def _scratch_beside(target):
+    """A temporary folder on the disk of `target`, so that what is whole is moved, not copied.
+
+    Raises:
+        DatasetError: where none can be made.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise manifests.DatasetError(
+            f"the dataset cannot be written into {target.parent}: {error.strerror or error}. Make room for 200 MB there, or set "
+            "TUMOR_MRI_DATA to the folder of a dataset that is elsewhere"
+        ) from error
+
+
+def reason(error):
+    """An error in one line of at most 200 characters, without credentials."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return (
+            f"it refuses the credentials or wants some (HTTP {status}): renew or remove ~/.kaggle, KAGGLE_KEY, KAGGLE_API_TOKEN"
+        )
+    text = " ".join(str(error).split()) or type(error).__name__
+    for secret in _secrets():
+        text = text.replace(secret, "…")
+    return text[:200]
+
+
+def _secrets() -> list:
+    """What must not be shown of the user's credentials: keys and tokens, whole, by line, and as sent; longest first."""
+    try:
+        from kagglehub.config import get_kaggle_credentials
+
+        found = get_kaggle_credentials()
+    except Exception:  # no kagglehub, or credentials that cannot be read: then nobody else has read them either
+        return []
+    if found is None:
+        return []
+    parts = {part for text in (found.key, getattr(found, "api_key", None)) if text for part in (text, *text.split())}
+    if found.key:
+        parts.add(base64.b64encode(f"{found.username}:{found.key}".encode()).decode())
+    return sorted(parts, key=len, reverse=True)
+
+
+def _unless_silent(work, *folders):
+    """Do `work` in a thread, and give it up where neither it ends nor anything in `folders` grows for `SILENCE` seconds.
+
+    Sockets have timeouts of their own, but not all that libraries open, nor the look-up of names, nor a server that sends a
+    byte now and then. A thread that is given up ends with the process.
+
+    Raises:
+        DatasetError: where it is given up; else whatever `work` raises.
+    """
+    outcome = concurrent.futures.Future()
+
+    def do():
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    seen, since = None, time.monotonic()
+    while not concurrent.futures.wait([outcome], timeout=SILENCE / 20).done:
+        arrived = sum(manifests.size_of(path) for folder in folders for path in Path(folder).rglob("*"))
+        if arrived != seen:
+            seen, since = arrived, time.monotonic()
+        elif time.monotonic() - since > SILENCE:
+            raise manifests.DatasetError(f"nothing arrived for {SILENCE} seconds")
+    return outcome.result()
+
+
+def _fetch_from_kaggle(scratch, progress):
+    """With kagglehub, which shows its own bar; anonymous unless there are credentials."""
+    # kagglehub retries for minutes where there is no network, so that a connection is tried first
+    _unless_silent(lambda: socket.create_connection(KAGGLE_SERVER, timeout=SILENCE).close())
+    import kagglehub
+    import kagglehub.clients
+
+    kagglehub.clients.CHUNK_SIZE = 1 << 14  # bytes written at a time: a slow download is seen to move
+    cache = Path(os.environ.setdefault("KAGGLEHUB_CACHE", str(scratch / "kagglehub")))
+    try:
+        cached = _unless_silent(
+            lambda: Path(kagglehub.dataset_download(KAGGLE_HANDLE)), scratch, cache / "datasets" / KAGGLE_HANDLE
+        )
+    finally:
+        if cache.is_relative_to(scratch):
+            del os.environ["KAGGLEHUB_CACHE"]
+    if not cached.is_relative_to(scratch):
+        shutil.copytree(cached, scratch / "copy")
+
+
+def _fetch_archive(scratch, progress):
+    """The author's git copy at a pinned commit, as a .tar.gz, unpacked into `scratch`."""
+    archive = scratch / "archive.tar.gz"
+    _unless_silent(lambda: _receive(archive, progress), scratch)
+    _unpack(archive, scratch / "unpacked")
+    archive.unlink()
+
+
+def _receive(archive, progress):
+    """Write what `ARCHIVE_URL` sends into a file, as it comes.
+
+    Raises:
+        DatasetError: where it is cut off, or larger than any archive of the dataset.
+    """
+    with urllib.request.urlopen(ARCHIVE_URL, timeout=SILENCE) as response, archive.open("wb", buffering=0) as file:
+        size = int(response.headers.get("Content-Length") or 0) or None
+        arrived = 0
+        with tqdm(total=size, unit="B", unit_scale=True, desc="download", disable=not progress) as bar:
+            while block := response.read1(1 << 18):
+                arrived += file.write(block)
+                bar.update(len(block))
+                if arrived > LARGEST_UNPACKED:
+                    raise manifests.DatasetError(f"the download is larger than {LARGEST_UNPACKED:,} bytes")
+    if size and arrived != size:
+        raise manifests.DatasetError(f"the download stopped at {arrived:,} of {size:,} bytes")
+
+
+def _unpack(archive, folder):
+    """Unpack plain files below `folder` only.
+
+    Raises:
+        DatasetError: for a damaged archive, one that unpacks too large, or a member that is a link or would leave the folder.
+    """
+    total = 0
+    try:
+        with tarfile.open(archive, "r:gz") as packed:
+            for member in packed:
+                inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+                if not inside or not (member.isfile() or member.isdir()):
+                    raise manifests.DatasetError(f"the archive holds {member.name!r}, which is a link or would leave its folder")
+                total += member.size
+                if total > LARGEST_UNPACKED:
+                    raise manifests.DatasetError(f"the archive unpacks to more than {LARGEST_UNPACKED:,} bytes")
+                packed.extract(member, folder, filter="data")
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise manifests.DatasetError(f"what came is no whole archive: {error}") from error

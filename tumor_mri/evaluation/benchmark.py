@@ -1,0 +1,272 @@
+"""A benchmark: any Keras network under every protocol, scored alike, beside networks and baselines that need no training.
+
+The rules are in ``BENCHMARK.md``. No score here comes from an epoch that was chosen on the images scored, but that of the
+column which shows what it would flatter; and none of Testing from a network that was chosen on Testing.
+"""
+
+import os
+import re
+import tempfile
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
+from tqdm.auto import tqdm
+
+from tumor_mri import stats, text
+from tumor_mri.audit import near_copies
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.evaluation import comparisons, ensembles, scoring
+from tumor_mri.models import fingerprint
+from tumor_mri.runs import configs, environment, records, training
+
+GROUPS = manifests.DATA / "groups.csv"
+BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
+PUBLIC = manifests.DATA / "public.csv"  # figures of others, with their addresses
+OURS = ("cnn", "residual")  # names of this project's networks in its records
+KEPT = manifests.ROOT / "build" / "benchmark"  # runs of a reader's own networks
+FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
+UNSEEN = [name for name in manifests.CLASSES if name != "no_tumor"]  # every Testing scan without a tumour is a near-copy
+ACCURACY = ["network", "protocol", "seeds", "accuracy", "low", "high", "seeds_low", "seeds_high"]
+FURTHER = ["balanced", "at_best_epoch", "unseen_testing", *(f"unseen_{name.removesuffix('_tumor')}" for name in UNSEEN)]
+COLUMNS = ACCURACY + FURTHER
+
+
+def groups_table(manifest) -> pd.DataFrame:
+    """A row an image: path, group, and the fold of ``grouped`` that it validates in; -1 for Testing."""
+    fold = np.full(len(manifest), -1)
+    for number in FOLDS["grouped"]:
+        fold[protocols.grouped(manifest, number).validation] = number
+    return manifest[["path", "group"]].assign(fold=fold)
+
+
+def evaluate(
+    build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, images=None, folder=KEPT, retrain=False
+) -> pd.DataFrame:
+    """Train a network under the protocols and score it; 7 trainings a seed. Goes on where an earlier call stopped.
+
+    Where all runs asked for are committed, in ``data/results``, they are read; else those that are not kept yet are trained, in
+    the precision that suits this machine. Says how many minutes the trainings took. With ``TUMOR_MRI_RETRAIN=smoke`` in the
+    environment each is a tiny one, kept nowhere: a test that training works, not a result.
+
+    Args:
+        build_network: function of no arguments that returns a Keras model: 150 x 150, grey or RGB, values 0 to 255, to the
+            probabilities of the four classes. Compiled, it keeps its optimizer and loss; else it gets the report's.
+        name: letters, digits, ``_`` and ``.``; for the table, and for the files that keep the runs.
+        seeds: of the trainings; an interval over them needs three or more.
+        which: protocols, out of `FOLDS`.
+        epochs: the most epochs of a training.
+        images: uint8, (3264, 150, 150); None loads the project's.
+        folder: where runs trained here are kept.
+        retrain: leave the committed runs alone.
+
+    Returns:
+        The table of `score`.
+
+    Raises:
+        ValueError: for a name that cannot be used, or that another network of yours has.
+        dataset.DatasetError: where there are no images.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name in OURS:
+        raise ValueError(f"a network's name is made of letters, digits, _ and ., and is not {' or '.join(OURS)}, got {name!r}")
+    wanted = [
+        configs.RunConfig(protocol, widths=(), seed=seed, fold=fold, network=name, epochs=epochs)
+        for protocol in which
+        for fold in FOLDS[protocol]
+        for seed in seeds
+    ]
+    if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
+        tiny = [replace(config, epochs=2, train_images=64) for config in wanted]
+        with tempfile.TemporaryDirectory() as scratch:
+            return _complete(tiny, [scratch], build_network, images)
+    if retrain or not all(records.path_of(config, records.RECORDED).is_file() for config in wanted):
+        wanted = [replace(config, precision=environment.native_precision()) for config in wanted]
+    return _complete(wanted, [folder] if retrain else [records.RECORDED, folder], build_network, images)
+
+
+def _complete(wanted, folders, build_network, images):
+    """Runs of one network, read where they are in `folders`, else trained and kept in the last; the table of `score`."""
+    name, manifest = wanted[0].network, manifests.load_manifest()
+    built = training.build_alone(build_network, wanted[0].precision, seed=0)
+    runs = {config: records.find(config, folders) for config in wanted}
+    missing = [config for config, found in runs.items() if found is None]
+    for config in tqdm(missing, desc=name, unit="run", disable=not missing):
+        runs[config] = records.keep(training.train(config, images, manifest, build=build_network), folders[-1])
+    for config, run in runs.items():
+        if run.environment["architecture"] != fingerprint.describe(built):
+            raise ValueError(f"{config.key} was trained with another network of the name {name!r}: choose another, or delete it")
+    minutes = sum(run.seconds for run in runs.values()) / 60
+    print(f"{name}: {built.count_params():,} parameters; its {len(runs)} trainings took {minutes:.0f} minutes in all.")
+    return score(list(runs.values()), manifest)
+
+
+def score(runs, manifest) -> pd.DataFrame:
+    """One row a network and protocol.
+
+    Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
+    (its 95 % interval over groups), seeds_low and seeds_high (that over seeds; NaN for fewer than three), balanced (mean recall
+    of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing
+    and unseen_glioma, _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of
+    1. Where the number of epochs was fixed beforehand none was chosen: at_best_epoch is NaN, and all of unseen Testing may be
+    scored.
+
+    A seed counts where all folds of its protocol are there.
+
+    Raises:
+        evaluation.EvaluationError: where the runs must not be compared.
+    """
+    scoring.check_comparable(runs, manifest)
+    sets = {}
+    for run in runs:
+        name = scoring.network_name(run.config)
+        sets.setdefault((name, run.config.protocol), {}).setdefault(run.config.seed, []).append(run)
+    rows = []
+    for (name, protocol), by_seed in sets.items():
+        whole = [run for found in by_seed.values() if len(found) == len(FOLDS[protocol]) for run in found]
+        if whole:
+            rows.append({"network": name, "protocol": protocol, **_score_runs(whole, manifest)})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _score_runs(runs, manifest):
+    """The row of the runs of several seeds, all folds of each."""
+    images = scoring.image_scores(runs, manifest)
+    intervals = (*comparisons.over_groups(images), *comparisons.over_seeds(images))
+    row = {
+        "seeds": images["seed"].nunique(),
+        "accuracy": scoring.per_image(images)["right"].mean(),
+        **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals)),
+        "balanced": images.groupby(["seed", "class"])["right"].mean().mean(),
+    }
+    chosen = runs[0].config.patience is not None
+    if chosen:
+        row["at_best_epoch"] = images["right_at_best"].mean()
+    if chosen and runs[0].config.protocol == "testing_folder":
+        return row
+    unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in runs]
+    return row | pd.DataFrame(unseen).mean().to_dict()
+
+
+def _score_unseen(classes, manifest):
+    """Accuracy and recalls on unseen Testing, from the predicted classes of all of Testing, in the manifest's order."""
+    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    kept = np.isin(testing, protocols.unseen_testing(manifest))
+    actual = manifests.class_indices(manifest)[testing][kept]
+    right = classes[kept] == actual
+    recalls = {f"unseen_{name.removesuffix('_tumor')}": right[actual == manifests.CLASSES.index(name)].mean() for name in UNSEEN}
+    return {"unseen_testing": right.mean(), **recalls}
+
+
+def baselines(images, prepared, manifest) -> pd.DataFrame:
+    """Scores that need no network, as `score` gives them: the nearest thumbnail of 32 x 32, logistic regression on thumbnails.
+
+    Args:
+        images: uint8, (rows of the manifest, 150, 150).
+        prepared: the same scans without what tells their source, uint8, (rows, 96, 96): `preprocessing.load_prepared`.
+        manifest: table of the images.
+    """
+    methods = {"1-nearest neighbour": _nearest_class, "logistic regression": _linear_class}
+    rows = []
+    for what, scans in {"": images, ", prepared scans": prepared}.items():
+        thumbnails = np.stack([near_copies.standardise(_shrink(scan)) for scan in scans])
+        for name, classify in methods.items():
+            for protocol in FOLDS:
+                scores = _score_baseline(classify, thumbnails, manifest, protocol)
+                rows.append({"network": name + what, "protocol": protocol, **scores})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _shrink(image):
+    return np.asarray(Image.fromarray(image).convert("F").resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX))
+
+
+def _nearest_class(thumbnails, labels, train, asked):
+    neighbour, _ = near_copies.nearest(thumbnails, asked, train)
+    return labels[neighbour]
+
+
+def _linear_class(thumbnails, labels, train, asked):
+    scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty takes for granted
+    model = LogisticRegression(C=0.01, solver="newton-cg").fit(scale * thumbnails[train], labels[train])
+    return model.predict(scale * thumbnails[asked])
+
+
+def _score_baseline(classify, thumbnails, manifest, protocol):
+    labels, groups = manifests.class_indices(manifest), manifest["group"].to_numpy()
+    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    rows, predicted, unseen = [], [], []
+    for fold in FOLDS[protocol]:
+        split = protocols.split(manifest, protocol, fold)
+        rows.append(split.validation)
+        classes = classify(thumbnails, labels, split.train, np.concatenate([split.validation, testing]))
+        predicted.append(classes[: len(split.validation)])
+        unseen.append(_score_unseen(classes[len(split.validation) :], manifest))
+    rows, predicted = np.concatenate(rows), np.concatenate(predicted)
+    right = predicted == labels[rows]
+    low, high = stats.group_interval(right, groups[rows])
+    figures = {"seeds": 0, "accuracy": right.mean(), "low": low, "high": high}
+    figures["balanced"] = metrics.balanced_accuracy_score(labels[rows], predicted)
+    return figures | pd.DataFrame(unseen).mean().to_dict()
+
+
+def recorded() -> list:
+    """The committed runs that count in the table: whole networks, in the published precision, on all images of its protocols."""
+    runs = [run for run in records.load_all(records.RECORDED) if run.config.precision == "mixed_bfloat16"]
+    return [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in FOLDS]
+
+
+def combined(runs, manifest) -> list:
+    """The residual networks of the published recipe as they answer with the mirrored scan, and all seeds of a protocol together,
+    both ways.
+
+    Returns:
+        list of runs, see `ensemble`; seeds answer together where there are two or more, in all folds of the protocol.
+    """
+    plain = [run for run in runs if scoring.network_name(run.config) == "residual"]
+    mirrored = [ensembles.with_flips(run, manifest) for run in plain]
+    return mirrored + _seeds_together(plain, manifest) + _seeds_together(mirrored, manifest)
+
+
+def _seeds_together(runs, manifest):
+    found = []
+    for protocol, folds in FOLDS.items():
+        by_fold = [[run for run in runs if (run.config.protocol, run.config.fold) == (protocol, fold)] for fold in folds]
+        seeds = set.intersection(*({run.config.seed for run in of_fold} for of_fold in by_fold))
+        if len(seeds) > 1:
+            found += [ensembles.together([run for run in of_fold if run.config.seed in seeds], manifest) for of_fold in by_fold]
+    return found
+
+
+def table(manifest, own=None) -> pd.DataFrame:
+    """The benchmark's table: the committed baselines, the recorded runs, and what the residual ones say with others.
+
+    Args:
+        manifest: table of the images.
+        own: rows of `evaluate`, which come last; recorded ones of the same networks make way for them.
+    """
+    runs = recorded()
+    scores = score(runs + combined(runs, manifest), manifest)
+    found = pd.concat([pd.read_csv(BASELINES), scores], ignore_index=True)
+    if own is None:
+        return found
+    return pd.concat([found[~found["network"].isin(own["network"])], own], ignore_index=True)
+
+
+def as_markdown(scores) -> str:
+    """A table of `score` for people: percentages, beside each accuracy its intervals."""
+    percent = (100 * scores[ACCURACY[3:] + FURTHER].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+    shown = scores[["network", "protocol"]].assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
+    for over, ends in {"over groups": ["low", "high"], "over seeds": ["seeds_low", "seeds_high"]}.items():
+        shown[over] = [f"{low} to {high}" if low else "" for low, high in percent[ends].to_numpy()]
+    for column in [name for name in FURTHER if scores[name].notna().any()]:
+        shown[column.replace("_", " ")] = percent[column]
+    return text.as_markdown(shown)
+
+
+def write_data(images, prepared, manifest) -> None:
+    """Write what the benchmark commits: ``data/groups.csv`` and ``data/baselines.csv``."""
+    groups_table(manifest).to_csv(GROUPS, index=False, lineterminator="\n")
+    baselines(images, prepared, manifest).round(6).to_csv(BASELINES, index=False, lineterminator="\n")

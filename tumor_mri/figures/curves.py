@@ -1,0 +1,125 @@
+"""Figures of training: learning curves, gaps, stopping epochs."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tumor_mri import text
+from tumor_mri.evaluation import scoring
+from tumor_mri.figures import style
+from tumor_mri.models import networks
+from tumor_mri.study import claims
+
+
+def learning_curves(runs, by="protocol", log=None):
+    """Training and validation accuracy per epoch, every run drawn, a panel for each protocol or each network.
+
+    Args:
+        runs: list of `training.Run`.
+        by: ``protocol`` or ``widths``: what makes a panel.
+        log: the report's own log (columns epoch, accuracy, val_accuracy), drawn as a panel of its own.
+    """
+    if not runs:
+        raise ValueError("there are no runs to draw: train the study first (`python -m tumor_mri train --help`)")
+    panels = _panels(runs, by)
+    count = len(panels) + (log is not None)
+    figure, axes = plt.subplots(1, count, figsize=(max(3.3 * count, 5), 3.4), sharey=True, squeeze=False)
+    axes = list(axes[0])
+    if log is not None:
+        axis = axes.pop(0)
+        axis.plot(log["epoch"], 100 * log["accuracy"], color=style.TRAINING)
+        axis.plot(log["epoch"], 100 * log["val_accuracy"], color=style.VALIDATION)
+        axis.set_title("the report's own log")
+    for axis, (title, group) in zip(axes, panels.items()):
+        for run in group:
+            _draw_run(axis, run)
+        axis.set_title(f"{title}\n{len(group)} run{'s' if len(group) > 1 else ''}")
+    for axis in figure.axes:
+        axis.set(xlabel="epoch", ylim=(20, 102))
+        axis.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("accuracy (%)")
+    figure.axes[-1].legend(handles=_curve_handles(), loc="lower right", fontsize=9)
+    return style.finish(figure, " ".join(_curve_sentence(title, group) for title, group in panels.items()))
+
+
+def _panels(runs, by):
+    panels = {}
+    for run in runs:
+        name = style.PROTOCOL_NAMES[run.config.protocol] if by == "protocol" else scoring.network_name(run.config)
+        panels.setdefault(name, []).append(run)
+    return panels
+
+
+def _draw_run(axis, run):
+    epochs = np.arange(1, run.epochs_run + 1)
+    for curve, colour in (("accuracy", style.TRAINING), ("val_accuracy", style.VALIDATION)):
+        values = 100 * np.array(run.history[curve])
+        axis.plot(epochs, values, color=colour, alpha=0.75, linewidth=1.2)
+        axis.plot(run.best_epoch, values[run.best_epoch - 1], "o", color=colour, markeredgecolor="black", markersize=6)
+
+
+def _curve_handles():
+    line = plt.Line2D
+    return [
+        line([], [], color=style.TRAINING, label="training"),
+        line([], [], color=style.VALIDATION, label="validation"),
+        line([], [], color="white", marker="o", markeredgecolor="black", label="restored epoch"),
+    ]
+
+
+def _curve_sentence(title, group):
+    best = [run.best_epoch - 1 for run in group]
+    training = [100 * run.history["accuracy"][epoch] for run, epoch in zip(group, best)]
+    validation = [100 * run.history["val_accuracy"][epoch] for run, epoch in zip(group, best)]
+    gap = np.subtract(training, validation)
+    return (
+        f"{title}: at the restored epoch training {text.say(training, ' %')}, "
+        f"validation {text.say(validation, ' %')}, gap {text.say(gap, ' points')}."
+    )
+
+
+def gaps(summary):
+    """The gap of every run, a row for each network and a colour for each split, with the mean as a bar."""
+    order = [name for name in map(networks.label, networks.REPORT_WIDTHS) if name in set(summary["widths"])]
+    figure, axis = plt.subplots(figsize=(7.5, 3.4))
+    for protocol, colour in style.SPLIT_COLOURS.items():
+        for row, widths in enumerate(order):
+            chosen = summary[(summary["protocol"] == protocol) & (summary["widths"] == widths)]["gap"]
+            if len(chosen):
+                axis.plot(chosen, [row] * len(chosen), "o", color=colour, alpha=0.85, markeredgecolor="black")
+                axis.plot([chosen.mean()] * 2, [row - 0.25, row + 0.25], color=colour, linewidth=3)
+    axis.set(yticks=range(len(order)), yticklabels=order, xlabel="gap at the restored epoch (percentage points)")
+    axis.set(ylabel="widths", xlim=(min(0, summary["gap"].min() - 1), summary["gap"].max() + 2))
+    axis.invert_yaxis()
+    axis.grid(alpha=0.3, axis="x")
+    handles = [plt.Line2D([], [], color=c, marker="o", label=style.PROTOCOL_NAMES[p]) for p, c in style.SPLIT_COLOURS.items()]
+    axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
+    ranges = summary.groupby("protocol")["gap"].agg(["min", "max"])
+    said = [f"{style.PROTOCOL_NAMES[p]}: {r['min']:.1f} to {r['max']:.1f} points" for p, r in ranges.iterrows()]
+    return style.finish(figure, f"Gap over all networks and seeds. {'; '.join(said)}.")
+
+
+def stopping_epochs(summary):
+    """After how many epochs each run ended, beside the span that the report names.
+
+    Args:
+        summary: `evaluation.summarise`.
+    """
+    shown, rows = style.in_order(summary)
+    figure, axis = plt.subplots(figsize=(8, 0.4 * len(rows) + 0.9))
+    low, high = claims.REPORT_ENDS
+    axis.axvspan(low - 0.5, high + 0.5, color="#DDDDDD", zorder=0)
+    for number, (protocol, name) in enumerate(rows):
+        ends = summary[(summary["protocol"] == protocol) & (summary["widths"] == name)]["epochs_run"]
+        axis.plot(
+            ends, np.full(len(ends), number), "o", color=style.PROTOCOL_COLOURS[protocol], alpha=0.75, markeredgecolor="black"
+        )
+    label = f"epochs trained when the run ended (grey: {low} to {high}, the report)"
+    style.label_rows(axis, [style.row_label(*row) for row in rows], label)
+    axis.set_xlim(0, 61)
+    ends = summary.groupby("protocol")["epochs_run"]
+    said = "; ".join(
+        f"{style.SHORT_NAMES[name]} {ends.min()[name]} to {ends.max()[name]}, mean {ends.mean()[name]:.0f}" for name in shown
+    )
+    within = summary["epochs_run"].between(low, high)
+    sentence = f"Runs ended after so many epochs: {said}. {within.sum()} of {len(within)} ended after {low} to {high}, "
+    return style.finish(figure, f"{sentence}{(summary['epochs_run'] > high).sum()} later.")

@@ -1,0 +1,213 @@
+"""Runs on disk: one file a run, whole or absent, readable without TensorFlow.
+
+A record is a compressed ``.npz`` file: the arrays of a `training.Run`, and one JSON text with everything else. It holds no
+pickle. Its SHA-256 digest covers every array and the text, so any damage is found when it is read.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import tempfile
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tumor_mri import text
+from tumor_mri.datasets import manifests
+from tumor_mri.runs import configs
+
+FORMAT = 1
+LARGEST = 200_000  # bytes, about the size of a record
+LARGEST_UNPACKED = 50_000_000  # bytes; a record holds some 400,000, so that anything larger is none
+ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
+FLIPPED = ("val_flipped", "test_flipped")  # where a run has them
+PATHS = ("train_paths", "val_paths", "test_paths")
+
+
+class RecordError(text.ProjectError):
+    """A record that cannot be read or written, with what was found and what to do."""
+
+
+def save(run: configs.Run, folder, overwrite=False) -> Path:
+    """Write a run into `folder`, whole or not at all, and return its path.
+
+    Raises:
+        FileExistsError: where the run is recorded already and `overwrite` is False.
+        RecordError: where the folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    target = path_of(run.config, folder)
+    content = encode(run)
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{_writing()}{os.getpid()}-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        if overwrite:
+            os.replace(temporary, target)
+        else:
+            os.link(temporary, target)  # unlike a rename, fails where another process was first
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise RecordError(f"the run {run.config.key} could not be recorded in {folder}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return target
+
+
+def load(path) -> configs.Run:
+    """Read one record.
+
+    Raises:
+        RecordError: where the file is missing, damaged, no record, of a later format, or the record of another run.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"there is no record {path.name} to read in {path.parent}: {error.strerror}") from None
+    run = decode(content, path)
+    if run.config.key != path.stem:
+        raise RecordError(f"{path} is the record of another run, {run.config.key}: give it that name again, or delete it")
+    return run
+
+
+def decode(content: bytes, source) -> configs.Run:
+    """The run in the bytes of a record.
+
+    Args:
+        content: what `encode` gave.
+        source: where the bytes come from, for the text of an error.
+
+    Raises:
+        RecordError: where they are damaged, no record, or of a later format.
+    """
+    try:
+        if sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(content)).infolist()) > LARGEST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {LARGEST_UNPACKED:,} bytes")
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        about = json.loads(arrays.pop("about").tobytes())
+    except Exception as error:  # damage can surface as almost any error of zipfile, numpy or json
+        raise RecordError(f"{source} is damaged, or no record: {error}. Delete it and train the run again") from error
+    if not isinstance(about, dict) or "format" not in about:
+        raise RecordError(f"{source} is no record of this project")
+    if about["format"] != FORMAT:
+        raise RecordError(f"{source} has format {about['format']}, this version reads format {FORMAT}: update the project")
+    digest = about.pop("digest", None)
+    if set(arrays) - set(FLIPPED) != set(ARRAYS + PATHS) or digest != _digest(about, arrays):
+        raise RecordError(f"{source} is damaged: its content does not match its digest. Delete it and train the run again")
+    try:
+        lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
+        settings = {name: about[name] for name in ("history", "environment", "seconds")}
+        return configs.Run(config=configs.RunConfig(**about["config"]), **settings, **lists, **arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{source} describes a run that this version does not know: {error}. Update the project") from error
+
+
+def sweep(folder) -> None:
+    """Remove what processes of this machine that are no more, killed while they wrote, have left in `folder`."""
+    import psutil
+
+    for path in Path(folder).glob(f"{_writing()}*"):
+        owner = path.name.split("-")[-2]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            with contextlib.suppress(OSError):  # another process sweeps too, or the folder is read only
+                path.unlink()
+
+
+def _writing():
+    """How names of temporary files begin on this machine; then come the process and letters that tell its files apart."""
+    return f".writing-{re.sub(r'[^A-Za-z0-9.-]', '_', platform.node())}-"
+
+
+def check_writable(folder) -> None:
+    """Make sure, before hours of training, that records can be written into `folder`.
+
+    Raises:
+        RecordError: where they cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(LARGEST))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RecordError(f"records cannot be written into {folder}: {error.strerror or error}") from error
+
+
+def path_of(config: configs.RunConfig, folder) -> Path:
+    """Where a run's record lies in `folder`, whether it is there or not."""
+    return Path(folder) / f"{config.key}.npz"
+
+
+def load_all(folder) -> list:
+    """Every record in `folder`, by name; an empty list where there is no such folder."""
+    return [load(path) for path in sorted(Path(folder).glob("*.npz"))]
+
+
+def encode(run: configs.Run) -> bytes:
+    """A run as the bytes of a record, to be sent or written."""
+    arrays = {name: getattr(run, name) for name in ARRAYS + FLIPPED if getattr(run, name) is not None}
+    arrays |= {name: np.frombuffer("\n".join(getattr(run, name)).encode(), dtype=np.uint8) for name in PATHS}
+    about = {
+        "format": FORMAT,
+        "config": asdict(run.config),
+        "history": run.history,
+        "environment": run.environment,
+        "seconds": run.seconds,
+    }
+    about = json.loads(json.dumps(about))  # as it will be read back, tuples as lists
+    text = json.dumps(about | {"digest": _digest(about, arrays)})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, about=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+    return buffer.getvalue()
+
+
+def _digest(about, arrays):
+    """SHA-256 over the text and every array, with its name, type and shape."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+RECORDED = manifests.DATA / "results"  # committed: what the notebooks' figures come from
+LOCAL = manifests.ROOT / "build" / "runs"  # trained here, ignored by git
+
+
+def find(config, folders):
+    """The first record of a run in `folders`, or None.
+
+    Raises:
+        records.RecordError: where it is damaged.
+    """
+    paths = [path_of(config, folder) for folder in folders]
+    return next((load(path) for path in paths if path.is_file()), None)
+
+
+def keep(run, folder):
+    """Record a run. Where the folder has become full or unwritable, record it among temporary files rather than lose it."""
+    try:
+        save(run, folder)
+    except FileExistsError:
+        pass  # another process has recorded it meanwhile
+    except RecordError as error:
+        rescued = save(run, Path(tempfile.gettempdir()) / "tumor_mri-runs", overwrite=True)
+        raise RecordError(f"{error}; it is kept as {rescued}, to be moved there") from error
+    return run

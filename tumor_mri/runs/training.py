@@ -1,0 +1,234 @@
+"""One run: build a network, fit it under a protocol, stop early, and keep what it predicted."""
+
+import time
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.models import fingerprint, preprocessing, recipes
+from tumor_mri.runs import configs, environment
+
+
+def train(config: configs.RunConfig, images=None, manifest=None, progress=True, build=None, save_to=None) -> configs.Run:
+    """Train one network under one protocol, by the recipe of `config`.
+
+    Args:
+        config: what to train.
+        images: uint8 grey images, (rows of the manifest, height, width); None loads those of the recipe.
+        manifest: table of the images; None loads the project's.
+        progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
+            (0 before the first one ends) and its logs, a dict.
+        build: a function of no arguments that returns a Keras model, of grey or RGB images of the size of `images`, values 0 to
+            255, to the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the network of
+            `config`.
+        save_to: where to write the trained network, a path that ends in ``.keras``; None keeps what it predicted, and no weights.
+
+    Raises:
+        ValueError: where `build` returns a model of other inputs or outputs, or one that computes in another precision.
+        FloatingPointError: where the loss stopped being a number.
+        dataset.DatasetError: where there are no images.
+    """
+    from tumor_mri._keras import keras
+
+    started = time.perf_counter()
+    manifest = manifests.load_manifest() if manifest is None else manifest
+    images = recipes.load_images(config, manifest) if images is None else images
+    labels = manifests.class_indices(manifest)
+    split = protocols.split(manifest, config.protocol, config.fold)
+    train_rows = split.train[: config.train_images]
+
+    def build_both():
+        inner = build() if build else recipes.build(config, images.shape[1:], to_train=True)
+        return inner, _grey_input(inner, images.shape[1:])
+
+    batches = _shuffled_batches(images, labels, train_rows, config)
+    inner, model = build_alone(build_both, config.precision, config.seed)
+    computed = fingerprint.computes_in(inner)
+    if not fingerprint.is_precision(config.precision, computed):
+        raise ValueError(
+            f"the network computes in {' and '.join(computed)}, and {config.precision} was asked for: leave the dtype of its "
+            "layers to the policy that holds while they are built"
+        )
+    model.compile(
+        optimizer=inner.optimizer if inner.compiled else recipes.optimizer(config, len(batches)),
+        loss=inner.loss if inner.compiled else recipes.loss(config),
+        metrics=["accuracy"],
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,  # measured: XLA is slower here on a CPU
+    )
+
+    def predict(rows, flipped=False):
+        scans = images[rows][:, :, ::-1] if flipped else images[rows]
+        return model.predict(scans[..., None], batch_size=64, verbose=0).astype(np.float32)
+
+    validator = _validation_callback(predict, split.validation, labels)
+    callbacks = [validator]  # first: early stopping reads the accuracy that it writes
+    if config.patience is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True)
+        )
+    if progress:
+        callbacks.append(_progress_callback(config) if progress is True else _reporting_callback(progress))
+    logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
+
+    if save_to is not None:
+        inner.save(save_to)
+    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    paths = manifest["path"].to_numpy()
+    flips = config.recipe == "prepared"
+    return configs.Run(
+        config=config,
+        history={name: [float(value) for value in logs[name]] for name in logs},
+        train_paths=list(paths[train_rows]),
+        val_paths=list(paths[split.validation]),
+        test_paths=list(paths[testing]),
+        val_classes=np.array(validator.classes, dtype=np.uint8),
+        val_probabilities=predict(split.validation),
+        test_probabilities=predict(testing),
+        train_classes=predict(train_rows).argmax(axis=1).astype(np.uint8),
+        environment=environment.describe(manifest)
+        | {"architecture": fingerprint.describe(inner), "parameters": inner.count_params(), "computes_in": computed},
+        seconds=time.perf_counter() - started,
+        val_flipped=predict(split.validation, flipped=True) if flips else None,
+        test_flipped=predict(testing, flipped=True) if flips else None,
+    )
+
+
+def build_alone(build, precision, seed):
+    """Build a network as if it were the first of its process, so that its weights do not depend on what was built before.
+
+    Args:
+        build: a function of no arguments.
+        precision: a Keras dtype policy, which holds while it is called.
+        seed: of the weights, and of all that the process draws from then on.
+    """
+    from tumor_mri._keras import keras
+
+    keras.backend.clear_session()  # forgets policy and seed too, so that both are set behind it
+    _make_reproducible(seed)
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def _make_reproducible(seed):
+    """Fix every seed; on TensorFlow ask for deterministic kernels too, which cost no measurable time on a CPU."""
+    from tumor_mri._keras import keras
+
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _grey_input(model, size):
+    """Put one grey channel in front of a network of one or three: the dataset's files hold R = G = B."""
+    from tumor_mri._keras import keras
+
+    classes = len(manifests.CLASSES)
+    if model.input_shape not in [(None, *size, channels) for channels in (1, 3)] or model.output_shape != (None, classes):
+        raise ValueError(
+            f"the network maps {model.input_shape} to {model.output_shape}; expected (None, {size[0]}, {size[1]}, 1 or 3) to "
+            f"(None, {classes})"
+        )
+    grey = keras.Input((*size, 1))
+    channels = model.input_shape[-1]
+    return keras.Model(grey, model(grey if channels == 1 else keras.layers.Concatenate()([grey] * channels)))
+
+
+def _shuffled_batches(images, labels, rows, config):
+    """Batches in a new order each epoch, drawn from the seed with NumPy: the same order on every backend.
+
+    What the recipe varies is drawn for each step by itself, so that it does not depend on the order in which steps are made. Two
+    threads make them: with one, TensorFlow tunes the pipeline in a thread that sleeps twice as long each time, and for which the
+    end of an epoch then waits, the processor idle: measured, it took up to twice as long.
+    """
+    from tumor_mri._keras import keras
+
+    families = recipes.families(config)
+    targets = np.eye(len(manifests.CLASSES), dtype=np.float32)[labels]
+
+    class ShuffledBatches(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__(workers=2)
+            self.generator = np.random.default_rng(config.seed)
+            self.order = self.generator.permutation(rows)
+            self.epoch = 0
+
+        def __len__(self):
+            return -(-len(rows) // config.batch_size)
+
+        def __getitem__(self, step):
+            chosen = self.order[step * config.batch_size : (step + 1) * config.batch_size]
+            shown = images[chosen]
+            if families:
+                generator = np.random.default_rng([config.seed, self.epoch, step])
+                shown = np.stack([preprocessing.vary(scan, generator, families) for scan in shown])
+            return shown[..., None], targets[chosen]
+
+        def on_epoch_end(self):
+            self.epoch += 1
+            self.order = self.generator.permutation(rows)
+
+    return ShuffledBatches()
+
+
+def _validation_callback(predict, rows, labels):
+    """One pass over the validation images after each epoch, for loss, accuracy and the predicted classes alike."""
+    from tumor_mri._keras import keras
+
+    class Validation(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.classes = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            if not np.isfinite(logs["loss"]):
+                raise FloatingPointError(f"the training loss became {logs['loss']} in epoch {epoch + 1}")
+            probabilities = predict(rows)
+            truth = labels[rows]
+            self.classes.append(probabilities.argmax(axis=1))
+            right = probabilities[np.arange(len(rows)), truth]
+            logs["val_loss"] = float(-np.log(np.clip(right, 1e-7, 1)).mean())  # clipped as Keras clips
+            logs["val_accuracy"] = float((self.classes[-1] == truth).mean())
+            logs["seconds"] = time.perf_counter() - self.started
+
+    return Validation()
+
+
+def _progress_callback(config):
+    """A bar over the epochs; tqdm adds the time left, an upper bound since a run may stop early."""
+    from tumor_mri._keras import keras
+
+    class Progress(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.bar = tqdm(total=config.epochs, desc=config.key, unit="epoch")
+
+        def on_epoch_end(self, epoch, logs=None):
+            shown = ("loss", "accuracy", "val_accuracy")
+            self.bar.set_postfix({name: f"{logs[name]:.3f}" for name in shown}, refresh=False)
+            self.bar.update()
+
+        def on_train_end(self, logs=None):
+            self.bar.close()
+
+    return Progress()
+
+
+def _reporting_callback(report):
+    """Hand each epoch to a function."""
+    from tumor_mri._keras import keras
+
+    class Reporting(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            report(0, {})
+
+        def on_epoch_end(self, epoch, logs=None):
+            report(epoch + 1, logs)
+
+    return Reporting()

@@ -1,0 +1,259 @@
+"""The notebooks on Kaggle: a folder for each, and a dataset with the package and its data, as Kaggle's own client pushes them."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tumor_mri import text
+from tumor_mri.datasets import download, manifests
+from tumor_mri.site import notebooks
+
+SOURCE = Path(__file__).resolve().parents[2]  # the checkout
+PLACEHOLDER = "your-kaggle-name"
+PATIENCE = 600  # seconds in which Kaggle makes a pushed dataset ready
+CREDENTIALS = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")  # files that the client looks for
+
+
+class KaggleError(text.ProjectError):
+    """What is missing for a bundle or a push, or what Kaggle says to one."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook on Kaggle; its address there is made from its title, so that they agree."""
+
+    notebook: str
+    title: str  # at most 50 characters
+    gpu: bool = False
+
+    @property
+    def slug(self):
+        return _slug(self.title)
+
+
+def _slug(title):
+    """The last part of the address that Kaggle gives to a title."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+PAGES = (
+    Page("01_download_dataset", "Brain tumour MRI 1: what is in the dataset?"),
+    Page("02_compare_splits", "Brain tumour MRI 2: does Testing tell the truth?", gpu=True),
+    Page("03_sweep_filter_widths", "Brain tumour MRI 3: do filters close the gap?", gpu=True),
+    Page("04_confusion_matrix", "Brain tumour MRI 4: what is confused?", gpu=True),
+    Page("05_why_the_gap", "Brain tumour MRI 5: why the gap?"),
+    Page("06_honest_evaluation", "Brain tumour MRI 6: what do networks really know?", gpu=True),
+    Page("07_your_own_network", "Brain tumour MRI 7: how far does yours get?", gpu=True),
+    Page("08_a_network_that_generalises", "Brain tumour MRI 8: can a small network do better?", gpu=True),
+    Page("09_what_it_looks_at", "Brain tumour MRI 9: what does it look at?"),
+)
+SUPPORT_TITLE = "Brain tumour MRI: package and recorded runs"
+SUPPORT_SLUG = _slug(SUPPORT_TITLE)
+SUPPORT_SUBTITLE = "For the notebooks that reproduce and examine a small Keras network"
+SUPPORT_DESCRIPTION = """\
+The package `tumor_mri` as a wheel, which carries the manifest of the images, the recorded runs and the weights of the published
+network; manifest and runs lie beside it too. No image: those are the dataset `{images}`. MIT licence. Material for learning. Not
+a diagnostic device."""
+
+
+def build(output, user) -> list:
+    """Write the support dataset and a bundle for each notebook below `output`; what another build has left there is replaced.
+
+    Returns:
+        The folders, the dataset's first.
+
+    Raises:
+        KaggleError: where there is no checkout, or it makes no wheel.
+    """
+    if not (SOURCE / "pyproject.toml").is_file():
+        raise KaggleError("the bundles are made from a copy of the repository, and this package is installed without it")
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output, prefix=".build-") as scratch:
+        made = [_write_support(Path(scratch), user), *(_write_bundle(Path(scratch), page, user) for page in PAGES)]
+        return [_move(folder, output / folder.name) for folder in made]
+
+
+def _move(folder, target):
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(folder, target)
+    return target
+
+
+def _write_support(parent, user):
+    folder = parent / SUPPORT_SLUG
+    folder.mkdir()
+    _write_wheel(folder)
+    shutil.copy(manifests.DATA / "manifest.csv", folder)
+    shutil.copytree(manifests.DATA / "results", folder / "results", ignore=shutil.ignore_patterns(".*"))
+    _write_json(folder / "dataset-metadata.json", support_metadata(user))
+    return folder
+
+
+def _write_wheel(folder):
+    """The package's wheel, built in a copy: the checkout may be read-only, and what an older build left in it stays out."""
+    unwanted = shutil.ignore_patterns("__pycache__", ".*", "cache", download.FOLDER_NAME)
+    build_it = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("tumor_mri", "data"):
+            shutil.copytree(SOURCE / name, Path(scratch) / name, ignore=unwanted)
+        for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+            shutil.copy(SOURCE / name, scratch)
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}  # the same sources make the same wheel
+        command = [sys.executable, "-c", build_it, str(folder.resolve())]
+        done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise KaggleError(f"the wheel could not be built: {(done.stderr.splitlines() or ['no reason is given'])[-1]}")
+
+
+def _write_bundle(parent, page, user):
+    folder = parent / page.slug
+    folder.mkdir()
+    text = (notebooks.NOTEBOOKS / f"{page.notebook}.ipynb").read_text(encoding="utf-8")
+    for other in PAGES:
+        text = text.replace(f"]({other.notebook}.ipynb)", f"](https://www.kaggle.com/code/{user}/{other.slug})")
+    (folder / f"{page.notebook}.ipynb").write_text(text, encoding="utf-8", newline="\n")
+    _write_json(folder / "kernel-metadata.json", notebook_metadata(page, user))
+    return folder
+
+
+def _write_json(path, data):
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def support_metadata(user) -> dict:
+    """What ``dataset-metadata.json`` says."""
+    return {
+        "title": SUPPORT_TITLE,
+        "id": f"{user}/{SUPPORT_SLUG}",
+        "subtitle": SUPPORT_SUBTITLE,
+        "description": SUPPORT_DESCRIPTION.format(images=download.KAGGLE_HANDLE),
+        "licenses": [{"name": "other"}],  # Kaggle's list of names; the description says which
+    }
+
+
+def notebook_metadata(page, user) -> dict:
+    """What ``kernel-metadata.json`` of a notebook says: all that it needs is attached, so that it works without internet."""
+    return {
+        "id": f"{user}/{page.slug}",
+        "title": page.title,
+        "code_file": f"{page.notebook}.ipynb",
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": True,
+        "enable_gpu": page.gpu,
+        "enable_tpu": False,
+        "enable_internet": False,
+        "dataset_sources": [f"{user}/{SUPPORT_SLUG}", download.KAGGLE_HANDLE],
+        "competition_sources": [],
+        "kernel_sources": [],
+        "model_sources": [],
+    }
+
+
+def connect():
+    """Kaggle's own client, with the user's credentials.
+
+    Raises:
+        KaggleError: naming what is missing.
+    """
+    lacking = _lacking()
+    if lacking:
+        raise KaggleError(f"Kaggle takes a push only with credentials, and there are none: {lacking}")
+    if importlib.util.find_spec("kaggle") is None:
+        raise KaggleError("Kaggle's own client is missing: run `make venv`, with Python 3.11 or later, which it needs")
+    try:
+        from kaggle.api.kaggle_api_extended import KaggleApi
+
+        client = KaggleApi()
+        client.authenticate()
+    except (Exception, SystemExit) as error:  # the client ends the process where it is refused
+        raise KaggleError(f"Kaggle's client does not accept the credentials: {download.reason(error)}") from error
+    return client
+
+
+def _lacking():
+    """What credentials lack, in words; nothing where the client will find some."""
+    if os.environ.get("KAGGLE_API_TOKEN"):
+        return ""
+    folders = [os.environ.get("KAGGLE_CONFIG_DIR") or "~/.kaggle", "~/.kaggle", "~/.config/kaggle"]
+    if any((Path(folder).expanduser() / name).is_file() for folder in folders for name in CREDENTIALS):
+        return ""
+    absent = [name for name in ("KAGGLE_USERNAME", "KAGGLE_KEY") if not os.environ.get(name)]
+    if len(absent) == 1:
+        return f"{absent[0]} is not set"
+    if absent:
+        return "set KAGGLE_API_TOKEN, or put the kaggle.json of your account's settings page into ~/.kaggle"
+    return ""
+
+
+def user_name(client=None) -> str | None:
+    """Whose account: the client's, or the one that environment or ``kaggle.json`` name; None where neither does."""
+    if client is not None:
+        return client.get_config_value("username")
+    try:
+        from kagglehub.config import get_kaggle_credentials
+
+        found = get_kaggle_credentials()
+    except Exception:  # no kagglehub, or credentials that cannot be read
+        found = None
+    return os.environ.get("KAGGLE_USERNAME") or getattr(found, "username", None) or None
+
+
+def push(folders, client) -> None:
+    """Push what `build` has written: first the dataset, which the notebooks need, then each notebook, which Kaggle then runs.
+
+    Raises:
+        KaggleError: with what Kaggle says, where it takes one of them not.
+    """
+    support, *notebooks = folders
+    _push(_push_dataset, support, client)
+    for folder in notebooks:
+        _push(_push_notebook, folder, client)
+
+
+def _push(how, folder, client):
+    try:
+        result = how(folder, client)
+    except KaggleError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the client or the network does wrong
+        raise KaggleError(f"{folder.name} could not be pushed: {download.reason(error)}") from error
+    if result.error:
+        raise KaggleError(f"Kaggle does not take {folder.name}: {download.reason(result.error)}")
+    print(f"pushed {folder.name}: {result.url}")
+
+
+def _push_dataset(folder, client):
+    """Make the dataset, or a new version of it, and wait until notebooks can attach it."""
+    name = json.loads((folder / "dataset-metadata.json").read_text(encoding="utf-8"))["id"]
+    if _status(client, name) is None:
+        result = client.dataset_create_new(str(folder), quiet=True, convert_to_csv=False, dir_mode="zip")
+    else:
+        result = client.dataset_create_version(str(folder), "A new build", quiet=True, convert_to_csv=False, dir_mode="zip")
+    ends = time.monotonic() + PATIENCE
+    while not result.error and _status(client, name) != "ready":
+        if time.monotonic() > ends:
+            raise KaggleError(f"Kaggle has not made {name} ready within {PATIENCE} seconds: push again later")
+        time.sleep(5)
+    return result
+
+
+def _status(client, name):
+    """What Kaggle says of a dataset; None where it knows none."""
+    try:
+        return client.dataset_status(name)
+    except Exception:  # it answers 403 or 404; what else may be wrong shows when the dataset is made
+        return None
+
+
+def _push_notebook(folder, client):
+    return client.kernels_push(str(folder))

@@ -1,0 +1,62 @@
+"""This report's studies: the table of runs, its claims and its gap, two networks inspected, the published network made."""
+
+from tumor_mri.study.catalogue import configs_of, recorded, run, train
+from tumor_mri.study.claims import (
+    Verdict,
+    claim,
+    claim_on_table,
+    claim_on_testing,
+    claims_table,
+    load_claims,
+    load_report_log,
+    load_report_matrix,
+    load_report_table,
+    testing_pairs,
+    verdicts,
+)
+from tumor_mri.study.gap import (
+    draw_accuracies,
+    draw_ranges,
+    foreign_effect,
+    foreign_recall,
+    foreign_scores,
+    nearest_trained,
+    testing_scores,
+)
+from tumor_mri.study.inspection import CONDITIONS, Inspection, look, read, record, robustness_table, view, write
+from tumor_mri.study.publishing import CONFIG, answered_table
+
+__all__ = [
+    "CONDITIONS",
+    "CONFIG",
+    "Inspection",
+    "Verdict",
+    "answered_table",
+    "claim",
+    "claim_on_table",
+    "claim_on_testing",
+    "claims_table",
+    "configs_of",
+    "draw_accuracies",
+    "draw_ranges",
+    "foreign_effect",
+    "foreign_recall",
+    "foreign_scores",
+    "load_claims",
+    "load_report_log",
+    "load_report_matrix",
+    "load_report_table",
+    "look",
+    "nearest_trained",
+    "read",
+    "record",
+    "recorded",
+    "robustness_table",
+    "run",
+    "testing_pairs",
+    "testing_scores",
+    "train",
+    "verdicts",
+    "view",
+    "write",
+]

@@ -1,0 +1,145 @@
+"""The studies: named tables of runs, read from records where they are recorded and trained where they are not."""
+
+import os
+import tempfile
+from dataclasses import replace
+
+from tumor_mri.datasets import protocols
+from tumor_mri.models import networks, recipes
+from tumor_mri.runs import cluster, configs, environment, records
+
+SEEDS = (1, 2, 3, 4, 5)  # of the networks that carry the story
+FEWER_SEEDS = (1, 2, 3)  # of the report's wider networks
+ONE_SEED = (1,)  # where folds, or images swapped, take the place of seeds
+
+
+def _configs(protocol, widths, seeds=SEEDS, **settings):
+    return [configs.RunConfig(protocol, widths=widths, seed=seed, **settings) for seed in seeds]
+
+
+def _under(settings, *asked):
+    """Runs of one network under several protocols, each asked for as its name, how many folds, and seeds."""
+    return [
+        config
+        for protocol, folds, seeds in asked
+        for fold in range(folds)
+        for config in _configs(protocol, seeds=seeds, fold=fold, **settings)
+    ]
+
+
+_A_BASE = _configs("testing_folder", networks.BASE_WIDTHS)
+_B_BASE = _configs("training_only", networks.BASE_WIDTHS)
+_A_CHOSEN = _configs("testing_folder", networks.CHOSEN_WIDTHS)
+_B_CHOSEN = _configs("training_only", networks.CHOSEN_WIDTHS)
+_A_MORE = _configs("testing_folder", networks.MORE_WIDTHS, FEWER_SEEDS)
+_B_MORE = _configs("training_only", networks.MORE_WIDTHS, FEWER_SEEDS)
+_B_SOME_MORE = _configs("training_only", networks.SOME_MORE_WIDTHS, FEWER_SEEDS)
+_SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
+_GROUPED = [
+    config
+    for widths in (networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
+    for fold in range(protocols.GROUPED_FOLDS)
+    for config in _configs("grouped", widths, ONE_SEED, fold=fold)
+]
+_FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", networks.BASE_WIDTHS, ONE_SEED, fold=fold)]
+_B_BASE_EXACT = _configs("training_only", networks.BASE_WIDTHS, precision="float32")
+_OURS = _under(
+    recipes.RESIDUAL,
+    ("grouped", protocols.GROUPED_FOLDS, SEEDS),
+    ("testing_folder", 1, SEEDS),
+    ("training_only", 1, ONE_SEED),
+)
+_LONGER = _under(recipes.LONGER, ("grouped", protocols.GROUPED_FOLDS, (1, 2)), ("testing_folder", 1, SEEDS))
+_ABLATION = [
+    recipes.RESIDUAL,
+    *({**recipes.RESIDUAL, "without": name} for name in recipes.INGREDIENTS),
+    {"recipe": "prepared", "patience": None},
+    {"recipe": "prepared", "patience": None, "without": "schedule"},  # with its own Adam
+    {},  # the report's network and recipe
+]
+_ABLATED = [  # on two folds, not the one that chose the settings
+    configs.RunConfig("grouped", seed=1, fold=fold, **settings) for fold in (1, 2) for settings in _ABLATION
+]
+STUDIES = {
+    "compare-splits": _A_BASE + _B_BASE,
+    "sweep-widths": _SWEEP,
+    "confusion-matrix": _B_CHOSEN,
+    "gallery": [_B_BASE[0], _B_CHOSEN[0]],
+    "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
+    "honest-evaluation": _SWEEP + _GROUPED,
+    "precision": _B_BASE + _B_BASE_EXACT,  # a control: what bfloat16 costs
+    "network-that-generalises": [config for config in _GROUPED if config.widths == networks.BASE_WIDTHS] + _OURS,
+    "twice-as-long": _LONGER,
+    "ablation": _ABLATED,
+}
+
+
+def configs_of(name) -> list:
+    """The runs of a study.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"unknown study {name!r}: choose one of {', '.join(STUDIES)}")
+    return STUDIES[name]
+
+
+def run(name, retrain=False) -> list:
+    """The runs of a study, in its order: a list of `training.Run`.
+
+    Recorded runs are read; a run that is not recorded is trained and kept under ``build/runs``. With ``TUMOR_MRI_RETRAIN=smoke``
+    in the environment, one tiny run of each network is trained instead: a test that training works, not a result. Where a record
+    is lacking and `retrain` is not asked for, the run is trained in the precision of the others, whatever suits this machine.
+
+    Args:
+        name: a key of `STUDIES`.
+        retrain: train every run here, leaving the committed records alone. Goes on where an earlier call stopped.
+
+    Raises:
+        StudyError: where runs failed; the others are recorded.
+    """
+    if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
+        return _smoke(name)
+    if retrain:
+        return train(name)
+    return cluster.complete(configs_of(name), [records.RECORDED, records.LOCAL], title=name)
+
+
+def recorded(name) -> list:
+    """The committed runs of a study, in its order, without those that are not there yet: nothing is trained.
+
+    Raises:
+        records.RecordError: where a record is damaged.
+    """
+    return [run for run in (records.find(config, [records.RECORDED]) for config in configs_of(name)) if run is not None]
+
+
+def train(name, record=False, scheduler=None, workers=None) -> list:
+    """Train what a study still lacks, and return its runs.
+
+    Args:
+        name: a key of `STUDIES`.
+        record: keep the runs with the committed records, in ``data/results``, and in the published precision; else under
+            ``build/runs``, in the precision that suits this machine, on workers elsewhere too.
+        scheduler, workers: see `complete`.
+
+    Raises:
+        StudyError: where runs failed; the others are recorded.
+    """
+    wanted = configs_of(name)
+    if record:
+        return cluster.complete(wanted, [records.RECORDED], scheduler, workers, name)
+    if len({config.precision for config in wanted}) == 1:  # a study that compares precisions keeps them
+        wanted = [replace(config, precision=environment.native_precision()) for config in wanted]
+    return cluster.complete(wanted, [records.LOCAL], scheduler, workers, name)
+
+
+def _smoke(name):
+    """Two epochs on 64 images for the first seed and fold of each network: seconds instead of hours."""
+    first = {}
+    for config in configs_of(name):
+        first.setdefault(replace(config, seed=1, fold=0), config)
+    tiny = [replace(config, epochs=2, train_images=64) for config in first.values()]
+    with tempfile.TemporaryDirectory() as folder:
+        return cluster.complete(tiny, [folder], title=f"{name}, tiny")

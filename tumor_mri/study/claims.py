@@ -1,0 +1,217 @@
+"""The report's own figures, and the verdicts on its claims."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.evaluation import scoring
+from tumor_mri.models import networks
+from tumor_mri.study import gap
+from tumor_mri.text import say, span
+
+REPORT_ENDS = (43, 50)  # epochs after which runs end, says the report
+
+
+def load_report_log() -> pd.DataFrame:
+    """The training log that the report prints: epoch, loss, accuracy, val_loss, val_accuracy."""
+    return pd.read_csv(manifests.DATA / "report" / "log.csv")
+
+
+def load_report_matrix() -> np.ndarray:
+    """The report's confusion matrix, rebuilt from its table and its text; rows truth, (4, 4)."""
+    return pd.read_csv(manifests.DATA / "report" / "matrix.csv", index_col=0).to_numpy()
+
+
+def load_report_table() -> pd.DataFrame:
+    """The report's table of precision, recall, f1 and support, as printed."""
+    return pd.read_csv(manifests.DATA / "report" / "table.csv", index_col=0)
+
+
+def load_claims() -> pd.DataFrame:
+    """The report's claims, each with its figure and the criterion that decides it, by id."""
+    return pd.read_csv(manifests.DATA / "report" / "claims.csv", index_col="id")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, what the report says, what the runs here say, and what follows."""
+
+    id: str
+    claim: str
+    report: str
+    here: str
+    verdict: str
+
+    def __str__(self):
+        return f"{self.id} · {self.claim} · report: {self.report} · here: {self.here} · {self.verdict}"
+
+
+def verdicts(runs, manifest) -> list:
+    """The verdict on each claim, C1 to C9, in their order."""
+    summary = scoring.summarise(runs, manifest)
+    return [*(claim(id, summary) for id in _CRITERIA), claim_on_table(runs, manifest), claim_on_testing(runs, manifest)]
+
+
+def claims_table(found) -> pd.DataFrame:
+    """Verdicts for people, a row each: id, claim, report, here, verdict."""
+    return pd.DataFrame(found)
+
+
+def claim(id, summary) -> Verdict:
+    """The verdict on a claim about accuracies, C1 to C7, from the table of `evaluation.summarise`.
+
+    Each run is held against the criterion of ``data/report/claims.csv``. All hold: *holds*; some: *holds by luck of the seed*;
+    none: *refuted*. One run alone, or a comparison without a partner of the same seed: *cannot be decided*.
+
+    Raises:
+        ValueError: for a claim that runs alone do not decide.
+    """
+    if id not in _CRITERIA:
+        raise ValueError(f"claim {id!r} is not decided by accuracies: choose one of {', '.join(_CRITERIA)}")
+    held, here = _CRITERIA[id](summary)
+    row = load_claims().loc[id]
+    return Verdict(id, row["claim"], row["report_figure"], here, _verdict(held))
+
+
+def claim_on_table(runs, manifest) -> Verdict:
+    """The verdict on C8, the report's table, from its own confusion matrix; beside it what runs of the same network reach here.
+
+    The criterion of ``data/report/claims.csv`` is about the printed columns alone, so that runs do not decide it.
+    """
+    matrix, printed = load_report_matrix(), load_report_table()
+    as_printed, exchanged = (_agrees(printed, scoring.classification_table(found)) for found in (matrix, matrix.T))
+    right = round(matrix.trace() / matrix.sum(), 4) == printed.loc["accuracy", "f1-score"]
+    verdict, why = "refuted as printed", "the columns are not those of the matrix"
+    if as_printed:
+        verdict, why = "holds", "the columns are those of the matrix"
+    elif exchanged:
+        why = "precision and recall are exchanged, support counts predictions"
+    here = f"{why}; the accuracy is {'' if right else 'not '}the matrix's; {_here_on_table(runs, manifest)}"
+    row = load_claims().loc["C8"]
+    return Verdict("C8", row["claim"], row["report_figure"], here, verdict)
+
+
+def _agrees(printed, table):
+    """Whether a printed table is that of `evaluation.classification_table`, to the four digits printed; averages apart."""
+    columns = ["precision", "recall", "f1-score", "support"]
+    both = (found.loc[list(manifests.NAMES), columns].to_numpy(dtype=float) for found in (printed, table))
+    return np.allclose(*both, rtol=0, atol=5.1e-5)
+
+
+def _here_on_table(runs, manifest):
+    found = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == networks.CHOSEN_WIDTHS]
+    if not found:
+        return "no runs here"
+    scores = scoring.run_scores(scoring.image_scores(found, manifest))
+    best, honest = (say(100 * scores[name], " %") for name in ("at_best_epoch", "accuracy"))
+    return f"runs here {best} at the best epoch, {honest} cross-fitted"
+
+
+def claim_on_testing(runs, manifest) -> Verdict:
+    """The verdict on C9, that Testing holds too few images or too poor ones, from runs on splits A and B.
+
+    Each split A run is held against the split B run of the same network and seed, by the criterion of
+    ``data/report/claims.csv``; fewer than two such pairs decide nothing.
+    """
+    pairs = testing_pairs(runs, manifest)
+    few = pairs["testing"].between(pairs["low"], pairs["high"])
+    poor = pairs["near_copies"] < pairs["set_aside"] - 0.05
+    here = (
+        f"Testing {span(pairs['testing'])}, its near-copies {span(pairs['near_copies'])}; split B {span(pairs['set_aside'])}, "
+        f"95 % of draws of {gap.TESTING_SIZE} from {span(pairs['low'])} up; {len(pairs)} pairs"
+    )
+    row = load_claims().loc["C9"]
+    return Verdict("C9", row["claim"], row["report_figure"], here, _verdict(few | poor))
+
+
+def testing_pairs(runs, manifest) -> pd.DataFrame:
+    """A row for each split A run with a split B run of the same network and seed; accuracies of 1.
+
+    Columns: widths, seed, testing (all of it), near_copies, foreign (points that errors on foreign gliomas cost), from split A;
+    set_aside, low and high (the middle 95 % of draws of 394), from split B.
+    """
+    scoring.check_comparable(runs, manifest)
+    split_a, split_b = ([run for run in runs if run.config.protocol == name] for name in ("testing_folder", "training_only"))
+    columns = ["widths", "seed"]
+    if not split_a or not split_b:
+        return pd.DataFrame(columns=[*columns, "testing", "near_copies", "foreign", "set_aside", "low", "high"])
+    scores = gap.testing_scores(split_a, manifest).set_index("part")
+    of_part = {part: scores.loc[[part]].set_index(columns) for part in protocols.testing_parts(manifest)}
+    wrong = sum(part["errors"] for part in of_part.values())
+    images = sum(part["images"] for part in of_part.values())
+    table = pd.DataFrame({"testing": 1 - wrong / images, "near_copies": of_part["near-copies"]["accuracy"]})
+    table["foreign"] = 100 * of_part["foreign gliomas"]["errors"] / images
+    set_aside = scoring.key_figures(split_b, manifest).set_index(columns)["val_accuracy"].rename("set_aside")
+    draws = gap.draw_ranges(split_b, manifest, (gap.TESTING_SIZE,)).set_index(columns)[["low", "high"]]
+    return table.join(set_aside, how="inner").join(draws).reset_index()
+
+
+def _verdict(held):
+    if len(held) < 2:
+        return "cannot be decided"
+    return "holds" if all(held) else "holds by luck of the seed" if any(held) else "refuted"
+
+
+def _pick(summary, protocol, *widths):
+    labels = [networks.label(width) for width in widths]
+    return summary[(summary["protocol"] == protocol) & summary["widths"].isin(labels)]
+
+
+def _beside_base(summary, protocol, *widths):
+    """Runs beside the base network's run of the same seed: its columns end in ``_base``."""
+    base = _pick(summary, protocol, networks.BASE_WIDTHS)
+    return _pick(summary, protocol, *widths).merge(base, on="seed", suffixes=("", "_base"))
+
+
+def _c1(summary):
+    runs = _pick(summary, "testing_folder", networks.BASE_WIDTHS)
+    held = (runs["train_accuracy"] > 0.90) & (runs["val_accuracy"] < 0.80)
+    return (
+        held,
+        f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}",
+    )
+
+
+def _c2(summary):
+    runs = _pick(summary, "testing_folder", networks.MORE_WIDTHS)
+    return runs["gap"].between(20, 25), f"gap {say(runs['gap'], ' points')}"
+
+
+def _c3(summary):
+    runs = _beside_base(summary, "testing_folder", networks.CHOSEN_WIDTHS)
+    change = runs["gap"] - runs["gap_base"]
+    return change.abs() <= 5, f"gap changes by {say(change, ' points')}"
+
+
+def _c4(summary):
+    runs = _pick(summary, "training_only", networks.BASE_WIDTHS)
+    reach = (runs["train_accuracy"] >= 0.90) & (runs["val_accuracy"] >= 0.90)
+    here = f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}"
+    return reach & runs["gap"].between(4, 6), f"{here}, gap {say(runs['gap'], ' points')}"
+
+
+def _c5(summary):
+    runs = _beside_base(summary, "training_only", networks.MORE_WIDTHS, networks.SOME_MORE_WIDTHS)
+    change = 100 * (runs["val_accuracy"] - runs["val_accuracy_base"])
+    flatter = runs["oscillation"] - runs["oscillation_base"]
+    by_seed = [values.groupby(runs["seed"]).mean() for values in (change, flatter)]  # both networks are held against one base run
+    here = f"validation changes by {say(by_seed[0], ' points')}, oscillation by {say(by_seed[1], ' points', 2)}"
+    held = (change.abs() <= 2) & (flatter < 0)
+    return held if runs["seed"].nunique() > 1 else held[:1], here
+
+
+def _c6(summary):
+    runs = _pick(summary, "training_only", networks.CHOSEN_WIDTHS)
+    return runs["gap"] <= 5, f"gap {say(runs['gap'], ' points')}"
+
+
+def _c7(summary):
+    runs = _pick(summary, "training_only", networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
+    by_seed = runs.groupby("seed")["epochs_run"].mean()
+    here = f"runs end after {runs['epochs_run'].min()} to {runs['epochs_run'].max()} epochs, mean {say(by_seed)}"
+    return runs["epochs_run"].between(*REPORT_ENDS), here
+
+
+_CRITERIA = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6, "C7": _c7}

@@ -1,0 +1,98 @@
+"""The published network: trained, calibrated on the grouped folds, and written with its digests."""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.evaluation import calibration, scoring
+from tumor_mri.models import preprocessing, published, recipes
+from tumor_mri.runs import configs, records, training
+
+CONFIG = configs.RunConfig("testing_folder", **recipes.RESIDUAL)  # all of Training, the first seed
+
+
+def publish() -> Path:
+    """Train the published network on all of Training, and write its files and its record; returns the folder.
+
+    Temperature and threshold come from the recorded runs of the same recipe on the grouped folds, that is from patients that
+    those networks had not met, and not from any scan of Testing.
+
+    Raises:
+        PredictionError: where those runs are not recorded.
+    """
+    manifest = manifests.load_manifest()
+    temperature, threshold = calibration.calibrate(grouped_runs(), manifest)
+    with tempfile.TemporaryDirectory() as scratch:
+        trained = Path(scratch) / published.MODEL
+        run = training.train(CONFIG, manifest=manifest, save_to=trained)
+        write(published.FOLDER, trained, {"temperature": temperature, "abstain_below": threshold, "record": CONFIG.key}, manifest)
+    records.save(run, records.RECORDED, overwrite=True)
+    return published.FOLDER
+
+
+def grouped_runs():
+    wanted = [configs.RunConfig("grouped", fold=fold, **recipes.RESIDUAL) for fold in range(protocols.GROUPED_FOLDS)]
+    runs = [records.find(config, [records.RECORDED]) for config in wanted]
+    if None in runs:
+        raise published.PredictionError(
+            "its confidence cannot be calibrated: not all grouped folds of the same recipe are recorded"
+        )
+    return runs
+
+
+def write(folder, trained, about, manifest) -> None:
+    """Write the files of the published network: in float32 whatever it trained in, with the features of all Training scans.
+
+    Args:
+        folder: where to.
+        trained: path of the trained network, in Keras' format.
+        about: temperature, abstain_below and whatever else tells of it.
+        manifest: table of the images.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = recipes.load_trained(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
+    model.save(folder / published.MODEL)
+    kept = (manifest["split"] == "Training").to_numpy()
+    features, _ = published.with_features(model).predict(preprocessing.load_prepared(manifest)[kept][..., None], verbose=0)
+    np.savez_compressed(
+        folder / published.FEATURES, features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept]
+    )
+    (folder / published.ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    digests = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in (published.MODEL, published.FEATURES, published.ABOUT)
+    }
+    (folder / published.SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
+
+
+def answered_table(manifest) -> pd.DataFrame:
+    """`answered` for new patients of Training, for Testing and for its unseen part: a row each, named in the column images.
+
+    No row chose its own temperature and threshold: those of a grouped fold come from the other four.
+    """
+    said, testing = published.about(), records.find(CONFIG, [records.RECORDED])
+    truth = scoring.truth(testing.test_paths, manifest)
+    unseen = protocols.is_unseen(testing.test_paths, manifest)
+    fitted = said["temperature"], said["abstain_below"]
+    sets = {
+        "new patients of Training (grouped)": _each_calibrated_by_the_others(grouped_runs(), manifest),
+        "Testing": (testing.test_probabilities, truth, *fitted),
+        "unseen Testing": (testing.test_probabilities[unseen], truth[unseen], *fitted),
+    }
+    return pd.DataFrame([{"images": name, **calibration.answered(*some)} for name, some in sets.items()])
+
+
+def _each_calibrated_by_the_others(runs, manifest):
+    """Probabilities, truth, temperature and threshold of each image, the last two from the folds that it is not in."""
+    parts = []
+    for run in runs:
+        chosen = calibration.calibrate([other for other in runs if other is not run], manifest)
+        ours = [np.full(len(run.val_paths), value) for value in chosen]
+        parts.append((run.val_probabilities, scoring.truth(run.val_paths, manifest), *ours))
+    return [np.concatenate(part) for part in zip(*parts)]
