@@ -28,13 +28,14 @@ test-strict: venv  ## stored outputs of the notebooks must equal re-executed one
 test-train: venv  ## each training notebook, with tiny real trainings
 	$(PY) tests/train_lane.py
 
-lint: venv  ## ruff, notebooks included
+lint: venv  ## ruff, notebooks included; and the direction of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports
 
 venv: .venv/installed  ## the virtual environment .venv, with the exact versions of requirements.lock
 
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements.lock requirements.txt tests/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "This needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d. Install one of them, then: make PYTHON=python3.12 venv" % v)'
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock

@@ -183,7 +183,7 @@ def test_accuracy_by_nearest(runs, manifest, noise, capsys):
 
 def test_of_a_widget_only_its_sentence_is_stored(tmp_path):
     new = nbformat.v4
-    code = "from tumor_mri import gallery\n_ = gallery.gallery_chooser([], None)"
+    code = "from tumor_mri import figures\n_ = figures.gallery_chooser([], None)"
     path = tmp_path / "01_widget.ipynb"
     opening = new.new_markdown_cell("# 1 · A title\nA question?")
     nbformat.write(new.new_notebook(cells=[opening, new.new_code_cell(code)]), path)
