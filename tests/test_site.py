@@ -1,19 +1,30 @@
 """The website: what its files say, what a headless browser sees, and proof that both checks can fail."""
 
 import functools
+import hashlib
+import importlib
+import os
+import pkgutil
 import re
+import subprocess
+import sys
 import threading
+import time
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import browser
 import nbformat
 import pytest
 
-from tumor_mri.site import notebooks, website
+import tumor_mri
+from tumor_mri.datasets import manifests
+from tumor_mri.site import api, notebook_files, notebooks, website
 
 NAMES = ["index", *(path.stem for path in notebooks.notebook_paths())]
+API = ["api/index", *(f"api/tumor_mri/{room}" for room in api.ROOMS)]
 needs_browser = pytest.mark.skipif(browser.find() is None, reason=browser.NONE)
 
 
@@ -67,18 +78,25 @@ def resolves(link, path):
     target = path.parent / unquote(parts.path) if parts.path else path
     if not target.is_file():
         return False
-    return not parts.fragment or bool({parts.fragment, unquote(parts.fragment)} & Reader(target).ids)
+    return not parts.fragment or bool({parts.fragment, unquote(parts.fragment)} & ids_of(target, target.stat().st_mtime_ns))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@functools.lru_cache(maxsize=100)
+def ids_of(path, changed):
+    return Reader(path).ids
+
+
+@pytest.mark.parametrize("name", NAMES + API)
 def test_page(site, name):
     assert problems(site / f"{name}.html") == []
 
 
 def test_titles_differ_and_every_page_links_to_every_other(site):
-    readers = [Reader(site / f"{name}.html") for name in NAMES]
-    assert len({reader.texts["title"] for reader in readers}) == len(NAMES)
-    assert all({f"{name}.html" for name in NAMES} <= set(reader.all("a", "href")) for reader in readers)
+    pages = {name: Reader(site / f"{name}.html") for name in NAMES + API}
+    assert len({reader.texts["title"] for reader in pages.values()}) == len(pages)
+    for page, reader in pages.items():
+        root = "../" * page.count("/")
+        assert {f"{root}{name}.html" for name in [*NAMES, "api/index"]} <= set(reader.all("a", "href")), page
 
 
 @pytest.mark.parametrize("path", notebooks.notebook_paths(), ids=lambda path: path.stem)
@@ -93,8 +111,11 @@ def test_alt_text_is_what_the_cell_prints(site, path):
 def test_the_landing_page_tells_the_story(site):
     page = Reader(site / "index.html")
     sources = page.all("img", "src")
-    assert len(sources) == len(website.STORY) + 1 == 8  # notebooks 6 and 8 share a mark
-    assert [source.split("/")[1].split("-")[0] for source in sources] == [name for name in NAMES[1:] if name[:2] != "07"]
+    read = {path.stem: notebook_files.read(path) for path in notebooks.notebook_paths()}
+    tagged = {name: notebook_files.landing_cell(name, notebook) for name, notebook in read.items()}
+    places = [f"figures/{name}-{read[name].cells.index(cell)}-" for name, cell in tagged.items() if cell]
+    assert [source.rstrip("0123456789.png") for source in sources] == places
+    assert len(places) > len(read) / 2
     assert {f"notebooks/{name}.ipynb" for name in NAMES[1:]} <= set(page.all("a", "href"))
     assert all(f"C{number}" in page.texts["th"] for number in range(1, 10))
 
@@ -190,7 +211,7 @@ def tab():
 @pytest.mark.parametrize("width", [1280, 390])
 def test_page_in_a_browser(site, serve, tab, width, scheme):
     address = serve(site)
-    found = {name: tab.open(f"{address}/{name}.html", width, scheme) for name in NAMES}
+    found = {name: tab.open(f"{address}/{name}.html", width, scheme) for name in NAMES + API}
     assert {name: list(dict.fromkeys(seen)) for name, seen in found.items() if seen} == {}
 
 
@@ -203,3 +224,110 @@ def test_the_check_in_a_browser_fails_where_it_should(tmp_path, serve, tab):
         if check != "files":
             write_page(tmp_path, GOOD.replace(old, new, 1))
             assert tab.open(f"{address}/index.html", 390, "light"), new
+
+
+def test_every_public_name_has_its_place_and_its_words(site):
+    rooms = {one.name for one in pkgutil.iter_modules(tumor_mri.__path__) if one.ispkg and one.name != "data"}
+    assert set(api.ROOMS) == rooms
+    listed = set(Reader(site / "api/index.html").all("a", "href"))
+    for room in api.ROOMS:
+        page = Reader(site / f"api/tumor_mri/{room}.html")
+        module = importlib.import_module(f"tumor_mri.{room}")
+        assert set(module.__all__) <= page.ids, room
+        assert {f"tumor_mri/{room}.html#{name}" for name in module.__all__} <= listed
+
+
+def test_pages_of_the_package_name_no_folder_of_this_machine(site):
+    here = {str(manifests.ROOT), str(Path.home()), str(Path(tumor_mri.__file__).parents[1]), sys.prefix}
+    for path in sorted((site / "api").rglob("*.*")):
+        said = path.read_text(encoding="utf-8")
+        assert not [folder for folder in here if f"{folder}/" in said], path.name
+        assert not re.search(r" at 0x[0-9a-f]{6}", said), path.name
+    assert "example/folder" in api._without_paths(f"{manifests.ROOT}/example/folder")
+    assert api._without_paths(f"PosixPath('{manifests.ROOT}/data')") == "Path('data')"
+    assert api._without_paths(f"{manifests.ROOT}-of-another") == f"{manifests.ROOT}-of-another"
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_two_builds_are_the_same_bytes_and_no_tensorflow_is_loaded(site, tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+from tumor_mri.site import notebooks
+notebooks.site(Path({str(tmp_path / "again")!r}))
+assert not {{"tensorflow", "keras", "jax", "torch"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert digests(tmp_path / "again") == digests(site)
+
+
+@needs_browser
+def test_the_search_of_the_package_finds_a_name(site, serve, tab):
+    assert tab.open(f"{serve(site)}/api/tumor_mri/runs.html?search=learning_curves", 1280, "light") == []
+    seen = "document.querySelector('main.pdoc').innerText"
+    for _ in range(50):  # the index is loaded and built in the page
+        said = tab.call("Runtime.evaluate", expression=seen, returnByValue=True)["result"]["value"]
+        if "tumor_mri.figures.learning_curves" in said:
+            return
+        time.sleep(0.1)
+    raise AssertionError(said)
+
+
+def test_a_site_replaces_an_older_one_whole_and_leaves_other_files(tmp_path):
+    output = tmp_path / "new" / "site"
+    for number in range(2):
+        with website.replaced(output) as folder:
+            (folder / "index.html").write_text(f"{website._MARK}{number}")
+            (folder / "figures").mkdir()
+            (folder / "figures" / f"{number}.svg").write_text("")
+            (folder / f"0{number}_a.html").write_text("")
+        (output / "notes.txt").write_text("mine")
+    assert sorted(digests(output)) == ["01_a.html", "figures/1.svg", "index.html", "notes.txt"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, website.PageError])
+def test_a_site_that_is_not_finished_changes_nothing(tmp_path, error):
+    with website.replaced(tmp_path / "site") as folder:
+        (folder / "index.html").write_text(f"{website._MARK}old")
+    before = digests(tmp_path)
+    for name in ("site", "new"):
+        with pytest.raises(error), website.replaced(tmp_path / name) as folder:
+            (folder / "index.html").write_text("new")
+            raise error
+    assert digests(tmp_path) == before and not (tmp_path / "new").exists()
+
+
+def test_folders_that_are_not_from_a_site_are_not_replaced(tmp_path):
+    (tmp_path / "figures").mkdir()
+    with pytest.raises(website.PageError, match="holds figures, not from an earlier website"):
+        with website.replaced(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("text", [None, "", "# Title\n\nEspañol", "Title\n\nlink\n\nstory"])
+def test_a_readme_that_lacks_title_or_story_gets_a_sentence(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(website.manifests, "ROOT", tmp_path)
+    if text is not None:
+        (tmp_path / "README.md").write_text(text)
+    with pytest.raises(website.PageError, match="README.md"):
+        website._about("README.md")
+
+
+def test_without_a_checkout_there_is_one_sentence_and_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook_files, "NOTEBOOKS", tmp_path / "notebooks")
+    for make in (notebooks.site, notebooks.reproduce):
+        with pytest.raises(website.PageError, match="needs a copy of the repository"):
+            make(tmp_path / "site")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_landing_cell_without_a_figure_is_named(tmp_path):
+    new = nbformat.v4
+    cells = [new.new_markdown_cell("# 1 · A title?\nA question?"), new.new_code_cell("1", metadata={"tags": ["landing"]})]
+    with pytest.raises(website.PageError, match="01_x.ipynb: the cell tagged 'landing' has no stored figure"):
+        website.write({"01_x": new.new_notebook(cells=cells)}, tmp_path)
