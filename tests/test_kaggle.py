@@ -125,7 +125,7 @@ def test_a_notebook_trains_on_kaggle(place, folders):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_attached_package_reads_from_itself_and_writes_below_the_working_folder(place, folders, layout):
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    code = f"{notebooks.FIRST_CELL}\nfrom tumor_mri import study\nprint(len(study.run('sweep-widths')), study.LOCAL)"
+    code = f"{notebooks.FIRST_CELL}\nfrom tumor_mri import runs, study\nprint(len(study.run('sweep-widths')), runs.records.LOCAL)"
     done = python(place, code)
     count, local = done.stdout.splitlines()[-1].split()
     assert int(count) == len(catalogue.configs_of("sweep-widths")), done.stderr

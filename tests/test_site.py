@@ -6,6 +6,7 @@ import importlib
 import os
 import pkgutil
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -331,3 +332,88 @@ def test_a_landing_cell_without_a_figure_is_named(tmp_path):
     cells = [new.new_markdown_cell("# 1 · A title?\nA question?"), new.new_code_cell("1", metadata={"tags": ["landing"]})]
     with pytest.raises(website.PageError, match="01_x.ipynb: the cell tagged 'landing' has no stored figure"):
         website.write({"01_x": new.new_notebook(cells=cells)}, tmp_path)
+
+
+CODE = """\
+import matplotlib.pyplot as plt
+from tumor_mri.figures import style
+
+def placed():
+    figure = plt.figure(layout="none")
+    figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    return style.finish(figure, "One axis, placed by hand.")
+
+def laid_out():
+    figure, axes = plt.subplots(1, 2)
+    figure.colorbar(axes[0].imshow([[1, 2]]))
+    return style.finish(figure, "Two axes, placed by the style.")
+
+_ = placed(), laid_out()"""
+
+
+def notebook_file(folder, *sources):
+    """A small notebook below a folder, which a page can be made of."""
+    new = nbformat.v4
+    cells = [new.new_code_cell(source, metadata={"tags": ["landing"]}) for source in sources]
+    opening = new.new_markdown_cell("# 1 · A title?\nA question?")
+    nbformat.write(new.new_notebook(cells=[opening, *cells]), folder / "01_small.ipynb")
+    return folder / "01_small.ipynb"
+
+
+def test_reproduced_pages_hold_no_warning(tmp_path, monkeypatch, capsys):
+    path = notebook_file(tmp_path, f"{CODE}\nimport sys\nif {{warns}}: print('/home/me: a warning', file=sys.stderr)")
+    monkeypatch.setattr(notebooks, "notebook_paths", lambda: [path])
+    monkeypatch.setattr(notebooks.download, "locate", lambda: tmp_path)
+    source = path.read_text(encoding="utf-8")
+    for warns in (False, True):
+        path.write_text(source.replace("{warns}", str(warns)), encoding="utf-8")
+        notebooks.reproduce(tmp_path / "report")
+        assert ("01_small.ipynb, cell 2: /home/me: a warning" in capsys.readouterr().err) == warns
+        stored = nbformat.read(tmp_path / "report" / "notebooks" / path.name, as_version=4)
+        streams = [(output.name, output.text) for output in stored.cells[1].outputs if output.output_type == "stream"]
+        assert streams == [("stdout", "One axis, placed by hand.\n"), ("stdout", "Two axes, placed by the style.\n")]
+        assert "Warning" not in (tmp_path / "report" / "01_small.html").read_text(encoding="utf-8")
+        names = ["01_small-1-placed.svg", "01_small-2-laid_out.svg"]
+        assert sorted(file.name for file in (tmp_path / "report" / "figures").glob("*.svg")) == names
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal as a Unix terminal does")
+@pytest.mark.parametrize("moment", ["in a cell", "while the kernel starts"])
+def test_reproduce_that_is_stopped_says_so_and_leaves_the_old_pages(tmp_path, moment):
+    path = notebook_file(
+        tmp_path, f"import os, time\nopen({str(tmp_path / 'begun')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
+    code = f"""
+import sys
+from pathlib import Path
+from tumor_mri import __main__ as cli
+from tumor_mri.datasets import download
+from tumor_mri.site import execution, notebooks
+notebooks.notebook_paths = lambda: [Path({str(path)!r})]
+download.locate = lambda: None
+starting = execution.AsyncKernelManager.start_kernel
+async def start(self, **settings):
+    Path({str(tmp_path / "starting")!r}).touch()
+    return await starting(self, **settings)
+execution.AsyncKernelManager.start_kernel = start
+sys.exit(cli.main(["reproduce", "--output", {str(tmp_path / "report")!r}]))
+"""
+    with website.replaced(tmp_path / "report") as folder:
+        (folder / "index.html").write_text(f"{website._MARK}old")
+    before = digests(tmp_path / "report")
+    command = [sys.executable, "-c", code]
+    # a process group of its own, which Ctrl-C of a terminal would reach as a whole
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    awaited = tmp_path / ("begun" if moment == "in a cell" else "starting")
+    for _ in range(1200):
+        if awaited.exists() and (moment != "in a cell" or awaited.read_text()):
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said and "stopped; finished runs" in said.splitlines()[-1]
+    assert digests(tmp_path / "report") == before
+    if moment == "in a cell":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(awaited.read_text()), 0)

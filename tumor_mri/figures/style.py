@@ -55,6 +55,9 @@ def _write_for_print(figure, path):
     """Write a figure as SVG. Scans go into it with the pixels that they have, at most 150 a side, not enlarged."""
     for image in itertools.chain.from_iterable(axis.get_images() for axis in figure.axes):
         image.set_interpolation("none")
+    if all(axis.get_subplotspec() is None for axis in figure.axes):
+        # axes placed by hand: an earlier savefig has put `layout="none"` back to the style's engine, which would warn of them
+        figure.set_layout_engine("none")
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 
 
