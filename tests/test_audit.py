@@ -184,7 +184,9 @@ def test_tiles_give_what_the_whole_gives(tile):
     assert np.array_equal(neighbour, whole.argmax(axis=1))
     assert np.allclose(correlation, whole.max(axis=1), atol=1e-6)
     pairs = near_copies.near_copy_pairs(thumbnails, tile=tile)
-    assert set(zip(pairs["first"], pairs["second"])) == set(zip(*np.nonzero(np.triu(whole, 1) > near_copies.NEAR_COPY)))
+    assert set(zip(pairs["first"], pairs["second"], strict=True)) == set(
+        zip(*np.nonzero(np.triu(whole, 1) > near_copies.NEAR_COPY), strict=True)
+    )
     assert len(pairs) == 30
 
 
@@ -194,7 +196,7 @@ def test_rows_reference_and_banned_groups_are_kept(tile):
     rows, reference = np.arange(0, 40, 3), np.arange(10, 40)
     groups = pd.Series(["a", "b", None, "c"] * 10)
     neighbour, correlation = near_copies.nearest(thumbnails, rows, reference, groups, tile)
-    for row, found, value in zip(rows, neighbour, correlation):
+    for row, found, value in zip(rows, neighbour, correlation, strict=True):
         allowed = [other for other in reference if other != row and (groups[row] is None or groups[other] != groups[row])]
         expected = max(allowed, key=lambda other: thumbnails[row] @ thumbnails[other])
         assert found == expected
@@ -429,7 +431,7 @@ def test_the_manifests_groups_hold_its_near_copies(manifest, shrunk):
 @pytest.mark.needs_dataset
 def test_two_label_conflicts_show_in_the_images(real):
     conflicts = real.near_copies[real.near_copies["first_class"] != real.near_copies["second_class"]]
-    pairs = set(zip(conflicts["first"], conflicts["second"]))
+    pairs = set(zip(conflicts["first"], conflicts["second"], strict=True))
     assert ("Training/meningioma_tumor/m1(192).jpg", "Testing/glioma_tumor/image(48).jpg") in pairs
     assert ("Training/meningioma_tumor/m1(123).jpg", "Testing/glioma_tumor/image(2).jpg") in pairs
     assert len(conflicts) == 8

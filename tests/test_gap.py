@@ -48,7 +48,7 @@ def test_unseen_testing_shares_nothing_with_training(manifest):
 def test_errors_on_the_parts_are_all_errors(runs, manifest):
     scores = gap.testing_scores(runs, manifest)
     parts = scores[scores["part"] != "unseen"]
-    for run, errors in zip(runs, parts.groupby(np.arange(len(parts)) // 3)["errors"].sum()):
+    for run, errors in zip(runs, parts.groupby(np.arange(len(parts)) // 3)["errors"].sum(), strict=True):
         assert errors == (run.test_probabilities.argmax(axis=1) != scoring.truth(run.test_paths, manifest)).sum()
 
 

@@ -94,7 +94,7 @@ def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys
     truths = [axis.get_title().split(":")[0] for axis in above]
     assert truths == [name for name in manifests.NAMES for _ in range(2)]
     named = [axis.get_title().split("says ")[1].splitlines()[0] for axis in below]
-    assert all((name == truth) != wrong for name, truth in zip(named, truths))
+    assert all((name == truth) != wrong for name, truth in zip(named, truths, strict=True))
     assert ("wrongly" if wrong else "rightly") in capsys.readouterr().out
 
 

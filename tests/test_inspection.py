@@ -19,7 +19,7 @@ def few(manifest):
 @pytest.fixture(scope="module")
 def scans(few, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
-    for seed, (path, name) in enumerate(zip(few["path"], few["class"])):
+    for seed, (path, name) in enumerate(zip(few["path"], few["class"], strict=True)):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(phantoms.draw(name, seed)).save(folder / path, quality=95)
     return folder
@@ -37,7 +37,7 @@ def looked(request, few, scans, tmp_path_factory):
 
 def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
     """Both were trained anew to be inspected, so that their answers may differ a little from those of the recorded runs."""
-    for config, found in zip(inspection.CONFIGS, inspection.read()):
+    for config, found in zip(inspection.CONFIGS, inspection.read(), strict=True):
         run = records.find(config, [records.RECORDED])
         assert list(found.paths) == run.val_paths
         assert found.probabilities.shape == (len(inspection.CONDITIONS), len(found.paths), 4)
@@ -72,7 +72,7 @@ def test_the_table_counts_what_was_answered(looked, few):
     answers[3] = np.eye(4)[none]  # the third condition makes every scan look healthy
     told = inspection.Inspection(found.network, found.paths, answers, found.heat, found.dark, found.dark_area)
     table = inspection.robustness_table([told], few)
-    assert list(zip(table["kind"], table["strength"])) == list(inspection.CONDITIONS)
+    assert list(zip(table["kind"], table["strength"], strict=True)) == list(inspection.CONDITIONS)
     assert table["accuracy"].tolist() == [1, 1, 1, 0.25] + [1] * (len(table) - 4)
     assert table["missed"].tolist() == [0, 0, 0, 1] + [0] * (len(table) - 4)
     assert table.loc[3, "points"] == pytest.approx(-75) and table.loc[3, "points_low"] < -75 < table.loc[3, "points_high"]

@@ -89,7 +89,7 @@ def said(notebook):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
     texts = [[output.get("text", "") for output in cell.outputs if output.get("name") == "stdout"] for cell in cells]
     written = [[output.get("data", {}).get("text/markdown", "") for output in cell.outputs] for cell in cells]
-    return ["".join(one + other) for one, other in zip(texts, written)]
+    return ["".join(one + other) for one, other in zip(texts, written, strict=True)]
 
 
 def first_said(notebook):
@@ -105,7 +105,7 @@ def test_each_notebook_opened_alone_tells_the_same_on_kaggle(place, folders):
     attach(place, "slug", folders)
     before = everything(place.input) | everything(folders[0])
     assert "No module named 'tumor_mri'" in python(place, "import tumor_mri").stderr
-    for page, folder in zip(kaggle.PAGES, folders[1:]):
+    for page, folder in zip(kaggle.PAGES, folders[1:], strict=True):
         stored, executed = run(place, folder / f"{page.notebook}.ipynb")
         assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
         assert said(executed) == said(stored)

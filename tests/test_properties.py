@@ -177,7 +177,7 @@ def probabilities(predicted):
 
 def run_and_manifest(pairs):
     """A run whose validation images have these true and predicted classes, and their manifest in another order."""
-    truth, predicted = zip(*pairs)
+    truth, predicted = zip(*pairs, strict=True)
     paths = [f"{number}.jpg" for number in range(len(pairs))]
     manifest = pd.DataFrame({"path": paths, "class": [manifests.CLASSES[index] for index in truth]})
     run = replace(example()[0], val_paths=paths, val_probabilities=probabilities(predicted))
@@ -188,7 +188,7 @@ def run_and_manifest(pairs):
 @given(PREDICTIONS)
 def test_confusion_and_its_table_are_scikit_learns(pairs):
     run, manifest = run_and_manifest(pairs)
-    truth, predicted = zip(*pairs)
+    truth, predicted = zip(*pairs, strict=True)
     matrix = scoring.confusion(run, manifest)
     assert matrix.sum() == len(pairs)
     assert np.array_equal(matrix, metrics.confusion_matrix(truth, predicted, labels=range(4)))

@@ -33,7 +33,7 @@ def test_split_b_is_keras_split_to_the_image(manifest):
         folder / "Training", validation_split=0.2, subset="both", seed=1337, verbose=False
     )
     split = protocols.split(manifest, "training_only")
-    for rows, part in zip((split.train, split.validation), parts):
+    for rows, part in zip((split.train, split.validation), parts, strict=True):
         expected = [str(folder / path) for path in manifest["path"].iloc[rows]]
         assert sorted(expected) == sorted(part.file_paths)
 

@@ -6,6 +6,7 @@ from scipy import optimize, special, stats
 from sklearn.calibration import calibration_curve
 
 BOOTSTRAP_SEED = 1337  # the same figures give the same interval
+SUM_TOLERANCE = 0.01  # of probabilities that another tool has rounded
 CALIBRATION_BINS = 15  # of equal width, as Guo et al. 2017 take them
 
 
@@ -193,3 +194,10 @@ def choose_threshold(confidence, right, wanted=TARGET_ACCURACY) -> float:
     table = abstention(confidence, right)
     enough = table[table["accuracy"] >= wanted]
     return float(enough["threshold"].iloc[0]) if len(enough) else 1.0
+
+
+def are_probabilities(values) -> bool:
+    """Whether all values are finite and between 0 and 1, and each row has the sum 1, within a hundredth."""
+    values = np.asarray(values, dtype=float)
+    within = np.isfinite(values) & (values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)
+    return bool(within.all() and (np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE).all())

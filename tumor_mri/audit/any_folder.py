@@ -52,7 +52,9 @@ class Audit:
     def __str__(self):
         width = self.facts["fact"].str.len().max()
         shares = ["" if np.isnan(share) else f"{share:.1%}" for share in self.facts["share"]]
-        lines = [f"{row.fact:<{width}} {row.figure:>9,} {share:>7}" for row, share in zip(self.facts.itertuples(), shares)]
+        lines = [
+            f"{row.fact:<{width}} {row.figure:>9,} {share:>7}" for row, share in zip(self.facts.itertuples(), shares, strict=True)
+        ]
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -103,7 +105,9 @@ def read(folder, images: pd.DataFrame) -> Scans:
     measured, unreadable = [], []
     with ThreadPoolExecutor() as pool:
         done = pool.map(lambda path: _measure(folder / path), images["path"])
-        for path, (values, thumbnail, reason) in zip(images["path"], near_copies.progress_bar(done, "decode", len(images))):
+        for path, (values, thumbnail, reason) in zip(
+            images["path"], near_copies.progress_bar(done, "decode", len(images)), strict=True
+        ):
             if reason:
                 unreadable.append((path, reason))
                 continue

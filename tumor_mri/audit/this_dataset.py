@@ -135,10 +135,10 @@ def _label_facts(manifest, pairs):
 
 def _testing_facts(manifest, near, neighbour):
     """The disjoint parts of Testing, and what 1-nearest-neighbour in Training makes of them."""
-    testing = (manifest["split"] == "Testing").to_numpy()
+    testing = manifests.is_testing(manifest)
     labels = manifest["class"].to_numpy()
     right = labels[neighbour] == labels
-    foreign = testing & ~near & (labels == "glioma_tumor") & manifest["cheng_slice"].isna().to_numpy()
+    foreign = testing & ~near & protocols.is_foreign_glioma(manifest)
     known = manifest["patient"].isin(manifest.loc[~testing, "patient"].dropna()).to_numpy()
     parts = {
         "with a near-copy in Training, as in the manifest": testing & near,
@@ -154,7 +154,7 @@ def _testing_facts(manifest, near, neighbour):
         facts += [any_folder.fact(f"  of these {name}", count, part.sum()) for name, count in found.items()]
     text = "nearest image in Training has the right class"
     facts.append(any_folder.fact(f"Testing: {text}", right[testing].sum(), testing.sum()))
-    for name in manifests.CLASSES:
+    for name in manifests.dataset_of(manifest).classes:
         facts.append(any_folder.fact(f"  of {name}", right[testing & (labels == name)].sum(), (testing & (labels == name)).sum()))
     facts.append(any_folder.fact("  with a near-copy in Training", right[testing & near].sum(), (testing & near).sum()))
     return facts + [any_folder.fact("  without", right[testing & ~near].sum(), (testing & ~near).sum())]

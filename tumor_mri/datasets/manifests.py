@@ -16,14 +16,155 @@ DATA = _PACKAGE / "data" if _INSTALLED else _PACKAGE.parent / "data"  # manifest
 ROOT = Path.cwd() if _INSTALLED else _PACKAGE.parent  # what is made here goes below it: images, caches, runs, pages
 LOCAL_DATA = ROOT / "data"
 SPLITS = ("Training", "Testing")
-CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
-NAMES = ("glioma", "meningioma", "no tumour", "pituitary")
 PROBLEMS_SHOWN = 10  # of a folder that differs from the manifest
-NO_TUMOUR = CLASSES.index("no_tumor")
 
 
 class DatasetError(text.ProjectError):
     """The images are missing or differ from the manifest; the text says what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of images in class folders. `register` one, and every protocol, record, score and figure knows it.
+
+    Attributes:
+        name: of its folder; a record names it.
+        classes: folder names, in the order of the class indices.
+        labels: the classes for people, in English.
+        spanish: the classes for people, in Spanish.
+        colours: of the classes in figures; two datasets that share a label share its colour.
+        negative: the class of scans without a tumour.
+        manifest: the table of its images, a CSV file.
+        kaggle: its handle on Kaggle, ``OWNER/NAME``; empty if it is not there.
+        archive: address of a ``.tar.gz`` with its images; empty if there is none.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: tuple[str, ...]
+    spanish: tuple[str, ...]
+    colours: tuple[str, ...]
+    negative: str
+    manifest: Path
+    kaggle: str = ""
+    archive: str = ""
+
+    def __post_init__(self):
+        if len({len(self.classes), len(self.labels), len(self.spanish), len(self.colours)}) > 1:
+            raise ValueError(f"{self.name}: classes, labels, spanish and colours must be equally many")
+        if self.negative not in self.classes:
+            raise ValueError(f"{self.name}: the class without a tumour, {self.negative!r}, is none of {', '.join(self.classes)}")
+
+    @property
+    def negative_index(self) -> int:
+        """The index of the class without a tumour."""
+        return self.classes.index(self.negative)
+
+    @property
+    def negative_label(self) -> str:
+        """The class without a tumour, for people."""
+        return self.labels[self.negative_index]
+
+    def label_of(self, folder: str) -> str:
+        """A class folder's name for people.
+
+        Raises:
+            DatasetError: if the dataset has no such class.
+        """
+        if folder not in self.classes:
+            raise DatasetError(f"{self.name} has no class {folder!r}: its classes are {', '.join(self.classes)}")
+        return self.labels[self.classes.index(folder)]
+
+
+DATASETS: dict[str, Dataset] = {}
+
+
+def register(dataset: Dataset) -> Dataset:
+    """Make a dataset known by its name.
+
+    Raises:
+        ValueError: if another one has the name, or one of its labels has another colour elsewhere.
+    """
+    if DATASETS.setdefault(dataset.name, dataset) != dataset:
+        raise ValueError(f"there is another dataset called {dataset.name!r}")
+    for label, colour in zip(dataset.labels, dataset.colours, strict=True):
+        if _colours().get(label) != colour:
+            del DATASETS[dataset.name]
+            raise ValueError(f"{dataset.name}: {label!r} is drawn in {_colours()[label]} elsewhere, not in {colour}")
+    return dataset
+
+
+def _colours():
+    """Colours of all labels, by label; of a label in two datasets, the first one's."""
+    pairs = [pair for dataset in reversed(DATASETS.values()) for pair in zip(dataset.labels, dataset.colours, strict=True)]
+    return dict(pairs)
+
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
+BRAIN_TUMOUR_MRI = register(
+    Dataset(
+        name="brain-tumor-classification-mri",
+        classes=("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor"),
+        labels=("glioma", "meningioma", "no tumour", "pituitary"),
+        spanish=("glioma", "meningioma", "sin tumor", "tumor hipofisario"),
+        colours=("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
+        negative="no_tumor",
+        manifest=DATA / "manifest.csv",
+        kaggle="sartajbhuvaji/brain-tumor-classification-mri",
+        archive="https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz",
+    )
+)
+
+
+def get(name: str) -> Dataset:
+    """The dataset of a name.
+
+    Raises:
+        ValueError: naming those that are registered.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}: registered are {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def dataset_of(manifest: pd.DataFrame) -> Dataset:
+    """The dataset that a manifest lists: the one it was loaded for, else the project's.
+
+    Raises:
+        DatasetError: if it lists a class that this dataset does not have.
+    """
+    dataset = get(manifest.attrs.get("dataset", BRAIN_TUMOUR_MRI.name))
+    foreign = set(manifest["class"]) - set(dataset.classes)
+    if foreign:
+        raise DatasetError(
+            f"the manifest of {dataset.name} lists the classes {', '.join(sorted(foreign))}, which it does not have: it has "
+            f"{', '.join(dataset.classes)}"
+        )
+    return dataset
+
+
+def label_colour(label: str) -> str:
+    """The colour of a class in figures, whatever dataset has it.
+
+    Raises:
+        ValueError: if no registered dataset has such a label.
+    """
+    if label not in _colours():
+        raise ValueError(f"no registered dataset has a class labelled {label!r}")
+    return _colours()[label]
+
+
+def in_class_order(labels) -> list[str]:
+    """Different class labels in the order of the first dataset that has them all.
+
+    Raises:
+        ValueError: if none has.
+    """
+    wanted = set(labels)
+    for dataset in DATASETS.values():
+        if wanted <= set(dataset.labels):
+            return [label for label in dataset.labels if label in wanted]
+    raise ValueError(f"no registered dataset has all of the classes {', '.join(sorted(wanted))}")
 
 
 @dataclass(frozen=True)
@@ -38,14 +179,21 @@ class Problem:
         return f"{self.kind}: {self.path}" + (f" ({self.detail})" if self.detail else "")
 
 
-def load_manifest() -> pd.DataFrame:
-    """The table of all 3,264 images; a row's number is the image's place in every array of this package."""
-    return pd.read_csv(DATA / "manifest.csv", dtype={"cheng_slice": "Int64", "patient": "string", "cheng_label": "string"})
+def load_manifest(dataset: Dataset = BRAIN_TUMOUR_MRI) -> pd.DataFrame:
+    """The table of all images of a dataset; a row's number is the image's place in every array of this package.
+
+    Example:
+        >>> len(load_manifest())
+        3264
+    """
+    table = pd.read_csv(dataset.manifest, dtype={"cheng_slice": "Int64", "patient": "string", "cheng_label": "string"})
+    table.attrs["dataset"] = dataset.name
+    return table
 
 
 def class_indices(manifest: pd.DataFrame) -> np.ndarray:
-    """The true class of each row as an index into `CLASSES`, int64, (rows,)."""
-    return manifest["class"].map({name: index for index, name in enumerate(CLASSES)}).to_numpy()
+    """The true class of each row, as an index into the dataset's classes, int64, (rows,)."""
+    return manifest["class"].map({name: index for index, name in enumerate(dataset_of(manifest).classes)}).to_numpy()
 
 
 def fingerprint(manifest: pd.DataFrame) -> str:
@@ -123,4 +271,14 @@ def _sha256(path):
 def may_be_shown(manifest):
     """By path: slices of the Cheng set (CC BY) for tumours, and any image of the class without one, which has none of them."""
     row_of = manifest.set_index("path")
-    return row_of["cheng_slice"].notna() | (row_of["class"] == "no_tumor")
+    return row_of["cheng_slice"].notna() | (row_of["class"] == dataset_of(manifest).negative)
+
+
+def is_testing(manifest: pd.DataFrame) -> np.ndarray:
+    """Which rows are of Testing, bool, (rows,)."""
+    return (manifest["split"] == SPLITS[1]).to_numpy()
+
+
+def groups_of(paths, manifest: pd.DataFrame) -> np.ndarray:
+    """The groups of images, joined by path, (paths,)."""
+    return manifest.set_index("path")["group"].loc[list(paths)].to_numpy()

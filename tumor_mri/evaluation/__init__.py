@@ -2,6 +2,7 @@
 
 from tumor_mri.evaluation.calibration import answered, calibrate, calibration_errors
 from tumor_mri.evaluation.comparisons import (
+    about_patients,
     accuracy_table,
     class_recalls,
     mcnemar_pairs,
@@ -29,7 +30,6 @@ from tumor_mri.evaluation.scoring import (
     image_scores,
     key_figures,
     missed_tumours,
-    network_name,
     per_image,
     refuse_mixture,
     refuse_mixtures_of_environments,
@@ -43,6 +43,7 @@ from tumor_mri.evaluation.scoring import (
 __all__ = [
     "BASE",
     "EvaluationError",
+    "about_patients",
     "accuracy_table",
     "answered",
     "answers",
@@ -62,7 +63,6 @@ __all__ = [
     "mean_of_seeds",
     "missed_tumours",
     "network_differences",
-    "network_name",
     "over_groups",
     "over_seeds",
     "per_image",

@@ -5,8 +5,8 @@ column which shows what it would flatter; and none of Testing from a network tha
 """
 
 import os
-import re
 import tempfile
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -20,44 +20,49 @@ from tumor_mri import stats, text
 from tumor_mri.audit import near_copies
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import comparisons, ensembles, scoring
-from tumor_mri.models import fingerprint
+from tumor_mri.models import fingerprint, networks, published
 from tumor_mri.runs import configs, environment, records, training
 
 GROUPS = manifests.DATA / "groups.csv"
 BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
 PUBLIC = manifests.DATA / "public.csv"  # figures of others, with their addresses
-OURS = ("cnn", "residual")  # names of this project's networks in its records
 KEPT = manifests.ROOT / "build" / "benchmark"  # runs of a reader's own networks
-FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
-UNSEEN = [name for name in manifests.CLASSES if name != "no_tumor"]  # every Testing scan without a tumour is a near-copy
 ACCURACY = ["network", "protocol", "seeds", "accuracy", "low", "high", "seeds_low", "seeds_high"]
-FURTHER = ["balanced", "at_best_epoch", "unseen_testing", *(f"unseen_{name.removesuffix('_tumor')}" for name in UNSEEN)]
-COLUMNS = ACCURACY + FURTHER
+FURTHER = ["balanced", "at_best_epoch", "unseen_testing"]
+
+
+def columns(manifest) -> list[str]:
+    """The columns of the table: those of every dataset, and one for each class that unseen Testing holds."""
+    unseen = manifest["class"].iloc[protocols.unseen_testing(manifest)].unique()
+    labels = manifests.in_class_order(manifests.dataset_of(manifest).label_of(folder) for folder in unseen)
+    return ACCURACY + FURTHER + [_unseen_column(label) for label in labels]
+
+
+def _unseen_column(label):
+    return f"unseen_{label.replace(' ', '_')}"
 
 
 def groups_table(manifest) -> pd.DataFrame:
     """A row an image: path, group, and the fold of ``grouped`` that it validates in; -1 for Testing."""
     fold = np.full(len(manifest), -1)
-    for number in FOLDS["grouped"]:
-        fold[protocols.grouped(manifest, number).validation] = number
+    for number in range(protocols.GROUPED.folds):
+        fold[protocols.GROUPED.split(manifest, number).validation] = number
     return manifest[["path", "group"]].assign(fold=fold)
 
 
-def evaluate(
-    build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, images=None, folder=KEPT, retrain=False
-) -> pd.DataFrame:
-    """Train a network under the protocols and score it; 7 trainings a seed. Goes on where an earlier call stopped.
+def evaluate(build_network, name, seeds=(1,), which=None, epochs=60, images=None, folder=KEPT, retrain=False) -> pd.DataFrame:
+    """Train a network under the protocols and score it; 7 trainings per seed. Goes on where an earlier call stopped.
 
-    Where all runs asked for are committed, in ``data/results``, they are read; else those that are not kept yet are trained, in
+    If all runs asked for are committed, in ``data/results``, they are read; else those that are not kept yet are trained, in
     the precision that suits this machine. Says how many minutes the trainings took. With ``TUMOR_MRI_RETRAIN=smoke`` in the
     environment each is a tiny one, kept nowhere: a test that training works, not a result.
 
     Args:
-        build_network: function of no arguments that returns a Keras model: 150 x 150, grey or RGB, values 0 to 255, to the
-            probabilities of the four classes. Compiled, it keeps its optimizer and loss; else it gets the report's.
+        build_network: function of no arguments that returns a new Keras model each time: 150 x 150, grey or RGB, values 0 to
+            255, to the probabilities of the classes. Compiled, it keeps its optimizer and loss; else it gets the report's.
         name: letters, digits, ``_`` and ``.``; for the table, and for the files that keep the runs.
         seeds: of the trainings; an interval over them needs three or more.
-        which: protocols, out of `FOLDS`.
+        which: names of protocols of the benchmark; None for all of them.
         epochs: the most epochs of a training.
         images: uint8, (3264, 150, 150); None loads the project's.
         folder: where runs trained here are kept.
@@ -67,36 +72,50 @@ def evaluate(
         The table of `score`.
 
     Raises:
-        ValueError: for a name that cannot be used, or that another network of yours has.
-        dataset.DatasetError: where there are no images.
+        ValueError: for a name that cannot be used, that a network of the project has, or that another network of yours has; for a
+            function that returns the same model twice, which would go on where another run ended.
+        DatasetError: if there are no images.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name in OURS:
-        raise ValueError(f"a network's name is made of letters, digits, _ and ., and is not {' or '.join(OURS)}, got {name!r}")
+    networks.check_name(name)
+    if name in networks.NETWORKS:
+        raise ValueError(f"{name!r} is a network of this project: give yours another name")
+    seeds, which = _several("seeds", seeds), _several("which", which or [one.name for one in protocols.in_benchmark()])
     wanted = [
         configs.RunConfig(protocol, widths=(), seed=seed, fold=fold, network=name, epochs=epochs)
         for protocol in which
-        for fold in FOLDS[protocol]
+        for fold in range(protocols.get(protocol).folds)
         for seed in seeds
     ]
     if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
         tiny = [replace(config, epochs=2, train_images=64) for config in wanted]
         with tempfile.TemporaryDirectory() as scratch:
             return _complete(tiny, [scratch], build_network, images)
-    if retrain or not all(records.path_of(config, records.RECORDED).is_file() for config in wanted):
+    if retrain or not all(records.is_recorded(config, records.RECORDED) for config in wanted):
         wanted = [replace(config, precision=environment.native_precision()) for config in wanted]
     return _complete(wanted, [folder] if retrain else [records.RECORDED, folder], build_network, images)
+
+
+def _several(name, values):
+    """A list of values; one alone, or none, is a mistake that would surface later in other words."""
+    if isinstance(values, (str, int)) or not (found := list(values)):
+        raise ValueError(f"{name} is a list with at least one entry, got {values!r}")
+    return found
 
 
 def _complete(wanted, folders, build_network, images):
     """Runs of one network, read where they are in `folders`, else trained and kept in the last; the table of `score`."""
     name, manifest = wanted[0].network, manifests.load_manifest()
     built = training.build_alone(build_network, wanted[0].precision, seed=0)
+    if training.build_alone(build_network, wanted[0].precision, seed=0) is built:
+        raise ValueError(
+            f"the function that builds {name!r} returned the same model twice: build it inside, or runs go on from one another"
+        )
     runs = {config: records.find(config, folders) for config in wanted}
     missing = [config for config, found in runs.items() if found is None]
     for config in tqdm(missing, desc=name, unit="run", disable=not missing):
         runs[config] = records.keep(training.train(config, images, manifest, build=build_network), folders[-1])
     for config, run in runs.items():
-        if run.environment["architecture"] != fingerprint.describe(built):
+        if not fingerprint.is_of(built, run.environment["architecture"]):
             raise ValueError(f"{config.key} was trained with another network of the name {name!r}: choose another, or delete it")
     minutes = sum(run.seconds for run in runs.values()) / 60
     print(f"{name}: {built.count_params():,} parameters; its {len(runs)} trainings took {minutes:.0f} minutes in all.")
@@ -113,22 +132,38 @@ def score(runs, manifest) -> pd.DataFrame:
     1. Where the number of epochs was fixed beforehand none was chosen: at_best_epoch is NaN, and all of unseen Testing may be
     scored.
 
-    A seed counts where all folds of its protocol are there.
-
     Raises:
-        evaluation.EvaluationError: where the runs must not be compared.
+        EvaluationError: if the runs must not be compared, or a seed lacks a fold of its protocol or has one twice.
     """
     scoring.check_comparable(runs, manifest)
     sets = {}
     for run in runs:
-        name = scoring.network_name(run.config)
-        sets.setdefault((name, run.config.protocol), {}).setdefault(run.config.seed, []).append(run)
-    rows = []
-    for (name, protocol), by_seed in sets.items():
-        whole = [run for found in by_seed.values() if len(found) == len(FOLDS[protocol]) for run in found]
-        if whole:
-            rows.append({"network": name, "protocol": protocol, **_score_runs(whole, manifest)})
-    return pd.DataFrame(rows, columns=COLUMNS)
+        sets.setdefault((run.label, run.config.protocol), []).append(run)
+    for found in sets.values():
+        _check_folds(found)
+    rows = [{"network": name, "protocol": protocol, **_score_runs(found, manifest)} for (name, protocol), found in sets.items()]
+    return pd.DataFrame(rows, columns=columns(manifest))
+
+
+def _check_folds(runs):
+    """Make sure that each seed of one network and protocol has each fold once.
+
+    Raises:
+        EvaluationError: naming what is missing, or there twice.
+    """
+    for seed, folds in _folds_by_seed(runs).items():
+        wanted = list(range(protocols.get(runs[0].config.protocol).folds))
+        if sorted(folds) != wanted:
+            raise scoring.EvaluationError(
+                f"{runs[0].label} under {runs[0].config.protocol}: seed {seed} has the folds {sorted(folds)}, not {wanted}"
+            )
+
+
+def _folds_by_seed(runs):
+    found = {}
+    for run in runs:
+        found.setdefault(run.config.seed, []).append(run.config.fold)
+    return found
 
 
 def _score_runs(runs, manifest):
@@ -138,25 +173,24 @@ def _score_runs(runs, manifest):
     row = {
         "seeds": images["seed"].nunique(),
         "accuracy": scoring.per_image(images)["right"].mean(),
-        **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals)),
+        **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals, strict=True)),
         "balanced": images.groupby(["seed", "class"])["right"].mean().mean(),
     }
-    chosen = runs[0].config.patience is not None
-    if chosen:
+    if runs[0].chose_epoch:
         row["at_best_epoch"] = images["right_at_best"].mean()
-    if chosen and runs[0].config.protocol == "testing_folder":
-        return row
+        if protocols.is_unseen(runs[0].val_paths, manifest).any():  # unseen Testing chose its epoch
+            return row
     unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in runs]
     return row | pd.DataFrame(unseen).mean().to_dict()
 
 
 def _score_unseen(classes, manifest):
     """Accuracy and recalls on unseen Testing, from the predicted classes of all of Testing, in the manifest's order."""
-    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    testing = np.flatnonzero(manifests.is_testing(manifest))
     kept = np.isin(testing, protocols.unseen_testing(manifest))
-    actual = manifests.class_indices(manifest)[testing][kept]
+    actual, labels = manifests.class_indices(manifest)[testing][kept], manifests.dataset_of(manifest).labels
     right = classes[kept] == actual
-    recalls = {f"unseen_{name.removesuffix('_tumor')}": right[actual == manifests.CLASSES.index(name)].mean() for name in UNSEEN}
+    recalls = {_unseen_column(labels[index]): right[actual == index].mean() for index in np.unique(actual)}
     return {"unseen_testing": right.mean(), **recalls}
 
 
@@ -173,10 +207,10 @@ def baselines(images, prepared, manifest) -> pd.DataFrame:
     for what, scans in {"": images, ", prepared scans": prepared}.items():
         thumbnails = np.stack([near_copies.standardise(_shrink(scan)) for scan in scans])
         for name, classify in methods.items():
-            for protocol in FOLDS:
+            for protocol in protocols.in_benchmark():
                 scores = _score_baseline(classify, thumbnails, manifest, protocol)
-                rows.append({"network": name + what, "protocol": protocol, **scores})
-    return pd.DataFrame(rows, columns=COLUMNS)
+                rows.append({"network": name + what, "protocol": protocol.name, **scores})
+    return pd.DataFrame(rows, columns=columns(manifest))
 
 
 def _shrink(image):
@@ -196,10 +230,10 @@ def _linear_class(thumbnails, labels, train, asked):
 
 def _score_baseline(classify, thumbnails, manifest, protocol):
     labels, groups = manifests.class_indices(manifest), manifest["group"].to_numpy()
-    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    testing = np.flatnonzero(manifests.is_testing(manifest))
     rows, predicted, unseen = [], [], []
-    for fold in FOLDS[protocol]:
-        split = protocols.split(manifest, protocol, fold)
+    for fold in range(protocol.folds):
+        split = protocol.split(manifest, fold)
         rows.append(split.validation)
         classes = classify(thumbnails, labels, split.train, np.concatenate([split.validation, testing]))
         predicted.append(classes[: len(split.validation)])
@@ -213,42 +247,51 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
 
 
 def recorded() -> list:
-    """The committed runs that count in the table: whole networks, in the published precision, on all images of its protocols."""
+    """The committed runs that count in the table.
+
+    They are of whole networks, in the published precision, on all images of a protocol of the benchmark. A seed of which a fold
+    is not recorded yet does not count.
+    """
+    usual = {protocol.name for protocol in protocols.in_benchmark()}
     runs = [run for run in records.load_all(records.RECORDED) if run.config.precision == "mixed_bfloat16"]
-    return [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in FOLDS]
+    runs = [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in usual]
+    folds = Counter((run.label, run.config.protocol, run.config.seed) for run in runs)
+    return [
+        run for run in runs if folds[run.label, run.config.protocol, run.config.seed] >= protocols.get(run.config.protocol).folds
+    ]
 
 
-def combined(runs, manifest) -> list:
-    """The residual networks of the published recipe as they answer with the mirrored scan, and all seeds of a protocol together,
-    both ways.
+def combined(runs) -> list:
+    """What the published network says with the mirrored scan, and its seeds together, both ways.
 
     Returns:
-        list of runs, see `ensemble`; seeds answer together where there are two or more, in all folds of the protocol.
+        list of predictions, see `ensembles`; seeds answer together if there are two or more, in all folds of the protocol.
     """
-    plain = [run for run in runs if scoring.network_name(run.config) == "residual"]
-    mirrored = [ensembles.with_flips(run, manifest) for run in plain]
-    return mirrored + _seeds_together(plain, manifest) + _seeds_together(mirrored, manifest)
+    plain = [run for run in runs if run.config.same_network(configs.config_of(published.NETWORK, run.config.protocol))]
+    mirrored = [ensembles.with_flips(run) for run in plain]
+    return mirrored + _seeds_together(plain) + _seeds_together(mirrored)
 
 
-def _seeds_together(runs, manifest):
+def _seeds_together(runs):
     found = []
-    for protocol, folds in FOLDS.items():
-        by_fold = [[run for run in runs if (run.config.protocol, run.config.fold) == (protocol, fold)] for fold in folds]
+    for protocol in protocols.in_benchmark():
+        of_protocol = [run for run in runs if run.config.protocol == protocol.name]
+        by_fold = [[run for run in of_protocol if run.config.fold == fold] for fold in range(protocol.folds)]
         seeds = set.intersection(*({run.config.seed for run in of_fold} for of_fold in by_fold))
         if len(seeds) > 1:
-            found += [ensembles.together([run for run in of_fold if run.config.seed in seeds], manifest) for of_fold in by_fold]
+            found += [ensembles.together([run for run in of_fold if run.config.seed in seeds]) for of_fold in by_fold]
     return found
 
 
 def table(manifest, own=None) -> pd.DataFrame:
-    """The benchmark's table: the committed baselines, the recorded runs, and what the residual ones say with others.
+    """The benchmark's table: the committed baselines, the recorded runs, and what the published ones say together.
 
     Args:
         manifest: table of the images.
         own: rows of `evaluate`, which come last; recorded ones of the same networks make way for them.
     """
     runs = recorded()
-    scores = score(runs + combined(runs, manifest), manifest)
+    scores = score(runs + combined(runs), manifest)
     found = pd.concat([pd.read_csv(BASELINES), scores], ignore_index=True)
     if own is None:
         return found
@@ -257,11 +300,12 @@ def table(manifest, own=None) -> pd.DataFrame:
 
 def as_markdown(scores) -> str:
     """A table of `score` for people: percentages, beside each accuracy its intervals."""
-    percent = (100 * scores[ACCURACY[3:] + FURTHER].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+    shares = [name for name in scores if name not in ACCURACY[:3]]
+    percent = (100 * scores[shares].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
     shown = scores[["network", "protocol"]].assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
     for over, ends in {"over groups": ["low", "high"], "over seeds": ["seeds_low", "seeds_high"]}.items():
         shown[over] = [f"{low} to {high}" if low else "" for low, high in percent[ends].to_numpy()]
-    for column in [name for name in FURTHER if scores[name].notna().any()]:
+    for column in [name for name in shares if name not in ACCURACY and scores[name].notna().any()]:
         shown[column.replace("_", " ")] = percent[column]
     return text.as_markdown(shown)
 

@@ -10,11 +10,11 @@ from tumor_mri.evaluation import scoring
 def calibration_errors(scores) -> pd.DataFrame:
     """One row a run of `image_scores`, at its restored epoch: accuracy, confidence (mean) and ece, in percent."""
     rows = []
-    for key, found in scores.groupby(["protocol", "widths", "seed", "fold"], sort=False):
+    for key, found in scores.groupby(["protocol", "network", "seed", "fold"], sort=False):
         figures = found["right_at_best"].mean(), found["confidence"].mean()
         figures += (stats.calibration_error(found["confidence"], found["right_at_best"]),)
         rows.append((*key, *(100 * figure for figure in figures)))
-    return pd.DataFrame(rows, columns=["protocol", "widths", "seed", "fold", "accuracy", "confidence", "ece"])
+    return pd.DataFrame(rows, columns=["protocol", "network", "seed", "fold", "accuracy", "confidence", "ece"])
 
 
 def calibrate(runs, manifest) -> tuple:

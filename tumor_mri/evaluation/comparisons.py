@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tumor_mri import stats
-from tumor_mri.datasets import manifests
+from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import scoring
 
 SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
@@ -19,12 +19,12 @@ def accuracy_table(scores) -> pd.DataFrame:
     rows = [
         {
             "protocol": protocol,
-            "widths": widths,
+            "network": network,
             "seeds": found["seed"].nunique(),
             "images": found["path"].nunique(),
-            **dict(zip(("accuracy", "low", "high", "over"), mean_and_interval(found))),
+            **dict(zip(("accuracy", "low", "high", "over"), mean_and_interval(found), strict=True)),
         }
-        for (protocol, widths), found in scores.groupby(["protocol", "widths"], sort=False)
+        for (protocol, network), found in scores.groupby(["protocol", "network"], sort=False)
     ]
     return pd.DataFrame(rows)
 
@@ -36,9 +36,14 @@ def mean_and_interval(scores) -> tuple:
     patients, it is the one over ``groups``, `over_groups`.
     """
     mean, seeds = scoring.per_image(scores)["right"].mean(), over_seeds(scores)
-    if set(scores["protocol"]) == {"grouped"} or np.isnan(seeds).any():
+    if about_patients(scores) or np.isnan(seeds).any():
         return mean, *over_groups(scores), "groups"
     return mean, *seeds, "seeds"
+
+
+def about_patients(scores) -> bool:
+    """Whether all protocols of a table ask about other patients, so that their main interval is over groups."""
+    return {protocols.get(name).interval for name in scores["protocol"].unique()} == {"groups"}
 
 
 def over_seeds(scores) -> tuple:
@@ -67,7 +72,7 @@ def class_recalls(scores) -> pd.DataFrame:
     rows = []
     for protocol, of_protocol in scores.groupby("protocol", sort=False):
         images = scoring.per_image(of_protocol)
-        for name in [name for name in manifests.NAMES if name in set(images["class"])]:
+        for name in manifests.in_class_order(images["class"]):
             found = images[images["class"] == name]
             rows.append(
                 (protocol, name, len(found), found["right"].mean(), *stats.group_interval(found["right"], found["group"]))
@@ -87,7 +92,7 @@ def recall_differences(first, second) -> pd.DataFrame:
     """
     first, second = scoring.per_image(first), scoring.per_image(second)
     rows = []
-    for name in ("all", *manifests.NAMES):
+    for name in ("all", *manifests.in_class_order(pd.concat([first, second])["class"])):
         one, other = (found if name == "all" else found[found["class"] == name] for found in (first, second))
         if len(one) and len(other):
             difference = [100 * value for value in stats.group_difference(one, other)]
@@ -100,16 +105,16 @@ def run_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
 
     Args:
         scores: `image_scores`.
-        reference: a network, as the column widths names it.
+        reference: a network, as the column network names it.
 
     Returns:
-        Columns: protocol, widths, seed, fold, difference; a run without such a partner has no row.
+        Columns: protocol, network, seed, fold, difference; a run without such a partner has no row.
     """
     runs = scoring.run_scores(scores)
-    is_reference = runs["widths"] == reference
+    is_reference = runs["network"] == reference
     pairs = runs[~is_reference].merge(runs[is_reference], on=_PAIRED, suffixes=("", "_reference"))
     pairs["difference"] = 100 * (pairs["accuracy"] - pairs["accuracy_reference"])
-    return pairs[["protocol", "widths", "seed", "fold", "difference"]]
+    return pairs[["protocol", "network", "seed", "fold", "difference"]]
 
 
 def mean_of_seeds(scores) -> pd.DataFrame:
@@ -118,7 +123,7 @@ def mean_of_seeds(scores) -> pd.DataFrame:
     For the reference of `network_differences`: a run of one seed is then held against what another network reaches in the mean,
     and not against the luck of one training.
     """
-    same = ["protocol", "widths", "fold", "path", "group", "class"]
+    same = ["protocol", "network", "fold", "path", "group", "class"]
     return scores.groupby(same, sort=False, as_index=False).mean(numeric_only=True).assign(seed=1)[scores.columns]
 
 
@@ -129,15 +134,15 @@ def network_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
         scores, reference: as `run_differences` takes them.
 
     Returns:
-        Columns: protocol, widths, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
+        Columns: protocol, network, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
         `statistics.paired_difference`; with fewer, and under ``grouped``, which asks about patients, ``groups``, by
         `statistics.group_difference`), difference, low, high, detectable (NaN over groups).
     """
     rows = []
-    for (protocol, widths), found in run_differences(scores, reference).groupby(["protocol", "widths"], sort=False):
+    for (protocol, network), found in run_differences(scores, reference).groupby(["protocol", "network"], sort=False):
         paired = scores.merge(found[_PAIRED], on=_PAIRED)
-        one, other = (paired[paired["widths"] == name] for name in (reference, widths))
-        if protocol != "grouped" and found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
+        one, other = (paired[paired["network"] == name] for name in (reference, network))
+        if not about_patients(found) and found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
             means = (100 * part.groupby("seed")["right"].mean() for part in (one, other))
             row = {"over": "seeds", **stats.paired_difference(*means)}
         else:
@@ -145,8 +150,8 @@ def network_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
                 100 * value for value in stats.group_difference(scoring.per_image(one), scoring.per_image(other))
             )
             row = {"over": "groups", "pairs": found["seed"].nunique(), "difference": difference, "low": low, "high": high}
-        rows.append({"protocol": protocol, "widths": widths, **row})
-    columns = ["protocol", "widths", "pairs", "over", "difference", "low", "high", "detectable"]
+        rows.append({"protocol": protocol, "network": network, **row})
+    columns = ["protocol", "network", "pairs", "over", "difference", "low", "high", "detectable"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -154,23 +159,23 @@ def mcnemar_pairs(scores) -> pd.DataFrame:
     """McNemar's test for every two runs of a protocol that differ in the seed alone, or in the widths alone.
 
     Folds of one network and seed are one, and each is taken at its restored epochs. Columns: protocol, differ (``seed`` or
-    ``widths``), first, second, discordant (images that only one of them names rightly), p.
+    ``network``), first, second, discordant (images that only one of them names rightly), p.
     """
     rows = []
     for protocol, found in scores.groupby("protocol", sort=False):
-        right = found.pivot(index="path", columns=["widths", "seed"], values="right_at_best")
+        right = found.pivot(index="path", columns=["network", "seed"], values="right_at_best")
         for first, second in combinations(right.columns, 2):
             if (first[0] == second[0]) == (first[1] == second[1]):
                 continue
             one, other = right[[first, second]].dropna().to_numpy(dtype=bool).T
-            names = [f"{widths} seed {seed}" for widths, seed in (first, second)]
-            differ = "seed" if first[0] == second[0] else "widths"
+            names = [f"{network} seed {seed}" for network, seed in (first, second)]
+            differ = "seed" if first[0] == second[0] else "network"
             rows.append((protocol, differ, *names, int((one != other).sum()), stats.mcnemar(one, other)))
     return pd.DataFrame(rows, columns=["protocol", "differ", "first", "second", "discordant", "p"])
 
 
 def precision_scores(runs, manifest) -> pd.DataFrame:
-    """The table of `image_scores` for runs of two precisions, whose names stand in the column widths.
+    """The table of `image_scores` for runs of two precisions, whose names stand in the column network.
 
     The one place where precisions stand side by side, for `network_differences`: `check_comparable` still refuses to pool them.
 
@@ -185,5 +190,5 @@ def precision_scores(runs, manifest) -> pd.DataFrame:
     if len(found) != 2 or len({frozenset(run.config.seed for run in same) for same in found.values()}) != 1:
         raise scoring.EvaluationError("each seed needs a run in each of two precisions")
     return pd.concat(
-        [scoring.image_scores(same, manifest).assign(widths=name) for name, same in found.items()], ignore_index=True
+        [scoring.image_scores(same, manifest).assign(network=name) for name, same in found.items()], ignore_index=True
     )

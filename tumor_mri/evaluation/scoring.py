@@ -9,10 +9,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from tumor_mri import stats, text
 from tumor_mri.datasets import manifests, protocols
-from tumor_mri.models import fingerprint, networks, recipes
+from tumor_mri.models import fingerprint, networks
+from tumor_mri.runs import configs
 
 OSCILLATION_FROM = 10  # epochs before this one still climb: their changes are learning, not oscillation
-BASE = networks.label(networks.BASE_WIDTHS)  # as tables name the base network
+BASE = networks.label(networks.BASE_WIDTHS)  # the base network's label
 HALVINGS = 20  # random halvings of the validation images when an epoch is chosen on one half and scored on the other
 
 
@@ -23,31 +24,20 @@ class EvaluationError(text.ProjectError):
 def check(run, manifest) -> None:
     """Make sure that a run is what it says: its images are its protocol's, its accuracies those of its predictions.
 
+    Args:
+        run: a `configs.Run`, or a `configs.Prediction`, whose members are checked.
+        manifest: in its own order.
+
     Raises:
         EvaluationError: naming the run and what does not fit.
     """
-    split = protocols.split(manifest, run.config.protocol, run.config.fold)
-    paths = manifest["path"].to_numpy()
-    testing = paths[(manifest["split"] == "Testing").to_numpy()]
-    expected = {
-        "train_paths": list(paths[split.train[: run.config.train_images]]),
-        "val_paths": list(paths[split.validation]),
-        "test_paths": list(testing),
-    }
-    for name, wanted in expected.items():
-        if list(getattr(run, name)) != wanted:
-            raise EvaluationError(f"{run.config.key}: {name} are not the images of its protocol")
-    shapes = {
-        "val_classes": (run.epochs_run, len(run.val_paths)),
-        "val_probabilities": (len(run.val_paths), len(manifests.CLASSES)),
-        "test_probabilities": (len(run.test_paths), len(manifests.CLASSES)),
-        "train_classes": (len(run.train_paths),),
-        "val_flipped": (len(run.val_paths), len(manifests.CLASSES)),
-        "test_flipped": (len(run.test_paths), len(manifests.CLASSES)),
-    }
-    for name, wanted in shapes.items():
-        if getattr(run, name) is not None and getattr(run, name).shape != wanted:
-            raise EvaluationError(f"{run.config.key}: {name} has shape {getattr(run, name).shape}, expected {wanted}")
+    if isinstance(run, configs.Prediction):
+        for member in run.members:
+            check(member, manifest)
+        _check_shapes(run, manifest)
+        return
+    _check_paths(run, manifest)
+    _check_shapes(run, manifest)
     accuracies = (run.val_classes == truth(run.val_paths, manifest)).mean(axis=1)
     if not np.allclose(accuracies, run.history["val_accuracy"], atol=1e-6):
         raise EvaluationError(f"{run.config.key}: its validation accuracies are not those of its predictions")
@@ -56,6 +46,43 @@ def check(run, manifest) -> None:
     computed = run.environment.get("computes_in")  # absent from older records
     if computed and not fingerprint.is_precision(run.config.precision, computed):
         raise EvaluationError(f"{run.config.key}: it computed in {' and '.join(computed)}, not in {run.config.precision}")
+
+
+def _check_paths(run, manifest):
+    dataset = manifests.dataset_of(manifest).name
+    if run.config.dataset != dataset:
+        raise EvaluationError(f"{run.config.key}: it is a run of the dataset {run.config.dataset}, the manifest is of {dataset}")
+    split = protocols.split(manifest, run.config.protocol, run.config.fold)
+    paths = manifest["path"].to_numpy()
+    expected = {
+        "train_paths": list(paths[split.train[: run.config.train_images]]),
+        "val_paths": list(paths[split.validation]),
+        "test_paths": list(paths[manifests.is_testing(manifest)]),
+    }
+    for name, wanted in expected.items():
+        if list(getattr(run, name)) != wanted:
+            raise EvaluationError(f"{run.config.key}: {name} are not the images of its protocol")
+
+
+def _check_shapes(run, manifest):
+    classes = len(manifests.dataset_of(manifest).classes)
+    probabilities = {
+        "val_probabilities": len(run.val_paths),
+        "test_probabilities": len(run.test_paths),
+        "val_flipped": len(run.val_paths),
+        "test_flipped": len(run.test_paths),
+    }
+    shapes = {name: (images, classes) for name, images in probabilities.items()}
+    if isinstance(run, configs.Run):
+        shapes |= {"val_classes": (run.epochs_run, len(run.val_paths)), "train_classes": (len(run.train_paths),)}
+    for name, wanted in shapes.items():
+        found = getattr(run, name, None)
+        if found is None:
+            continue
+        if found.shape != wanted:
+            raise EvaluationError(f"{run.config.key}: {name} has shape {found.shape}, expected {wanted}")
+        if name in probabilities and not stats.are_probabilities(found):
+            raise EvaluationError(f"{run.config.key}: {name} are no probabilities: between 0 and 1, each row with the sum 1")
 
 
 def check_comparable(runs, manifest) -> None:
@@ -106,23 +133,11 @@ def summarise(runs, manifest) -> pd.DataFrame:
 def key_figures(runs, manifest) -> pd.DataFrame:
     """One row a run. Accuracies are fractions of 1; gaps and oscillation are in percentage points.
 
-    Columns: protocol, fold, widths, seed, precision, parameters, epochs_run, best_epoch, train_accuracy (as Keras logs it at the
+    Columns: protocol, fold, network, seed, precision, parameters, epochs_run, best_epoch, train_accuracy (as Keras logs it at the
     restored epoch, dropout on), train_measured (dropout off), val_accuracy, gap (from the logged one), gap_measured, oscillation
     (standard deviation of the epoch-to-epoch change of validation accuracy after epoch 10), minutes.
     """
     return pd.DataFrame([_summary_row(run, manifest) for run in runs])
-
-
-def network_name(config) -> str:
-    """The report's network by its widths, ``32/64/128/128``; another by the name that it was given; then what it is shown."""
-    shown = [networks.label(config.widths) or config.network]
-    if config.network == "residual" and config.epochs == recipes.LONGER["epochs"]:
-        shown = [f"residual, {config.epochs} epochs"]
-    if config.recipe == "prepared" and config.network == "cnn":
-        shown.append("on prepared scans")
-    if config.without:
-        shown.append(f"without {'shortcuts' if config.without == 'residual' else config.without}")
-    return " ".join(shown)
 
 
 def _summary_row(run, manifest):
@@ -134,7 +149,7 @@ def _summary_row(run, manifest):
     return {
         "protocol": run.config.protocol,
         "fold": run.config.fold,
-        "widths": network_name(run.config),
+        "network": run.label,
         "seed": run.config.seed,
         "precision": run.config.precision,
         "parameters": run.environment.get("parameters") or networks.parameter_count(run.config.widths),  # older: no such entry
@@ -160,15 +175,15 @@ def cross_fitted_classes(run, manifest, halvings=HALVINGS) -> np.ndarray:
     Returns:
         uint8, (halvings, validation images): a row for each random halving.
     """
-    if run.config.patience is None:
+    if not run.chose_epoch:
         return np.tile(run.val_classes[-1], (halvings, 1))
     actual = truth(run.val_paths, manifest)
-    groups = manifest.set_index("path")["group"].loc[run.val_paths]
+    groups = manifests.groups_of(run.val_paths, manifest)
     right = run.val_classes == actual
     rows = np.empty((halvings, len(actual)), dtype=np.uint8)
-    for row, halves in zip(rows, _halvings(tuple(actual), tuple(groups), halvings)):
-        for choosing, scoring in halves:
-            row[scoring] = run.val_classes[right[:, choosing].mean(axis=1).argmax(), scoring]
+    for row, halves in zip(rows, _halvings(tuple(actual), tuple(groups), halvings), strict=True):
+        for choosing, scored in halves:
+            row[scored] = run.val_classes[right[:, choosing].mean(axis=1).argmax(), scored]
     return rows
 
 
@@ -182,8 +197,8 @@ def _halvings(classes, groups, count):
 def image_scores(runs, manifest) -> pd.DataFrame:
     """A row a run and validation image, to be averaged over whatever is asked about: seeds, folds, classes, groups.
 
-    Columns: protocol, widths, seed, fold, path, group, class; right (0 to 1: the share of halvings in which the image is right at
-    an epoch that was chosen without it, see `cross_fitted_classes`); right_at_best (whether it is right at the restored epoch,
+    Columns: protocol, network, seed, fold, path, group, class; right (0 to 1: the share of halvings in which the image is right
+    at an epoch that was chosen without it, see `cross_fitted_classes`); right_at_best (whether it is right at the restored epoch,
     which it helped to choose, unless that was fixed beforehand) and confidence (probability of the class named there).
 
     Raises:
@@ -203,12 +218,12 @@ def _image_rows(run, paths, probabilities, manifest):
     actual, predicted = truth(paths, manifest), probabilities.argmax(axis=1)
     columns = {
         "protocol": run.config.protocol,
-        "widths": network_name(run.config),
+        "network": run.label,
         "seed": run.config.seed,
         "fold": run.config.fold,
         "path": paths,
-        "group": manifest.set_index("path")["group"].loc[paths].to_numpy(),
-        "class": np.array(manifests.NAMES)[actual],
+        "group": manifests.groups_of(paths, manifest),
+        "class": np.array(manifests.dataset_of(manifest).labels)[actual],
         "right_at_best": predicted == actual,
         "confidence": probabilities.max(axis=1).astype(float),
     }
@@ -218,7 +233,7 @@ def _image_rows(run, paths, probabilities, manifest):
 def missed_tumours(runs, manifest) -> pd.DataFrame:
     """The failure that matters: tumours that are named "no tumour", on validation images; a row a protocol and network.
 
-    Columns: protocol, widths, tumours (how many images), missed (share of them, of 1, at epochs chosen without them, see
+    Columns: protocol, network, tumours (how many images), missed (share of them, of 1, at epochs chosen without them, see
     `cross_fitted_classes`), low, high (95 % interval over groups); alarms (share of the scans without a tumour that are given
     one), alarms_low, alarms_high.
 
@@ -226,18 +241,19 @@ def missed_tumours(runs, manifest) -> pd.DataFrame:
         EvaluationError: where the runs must not be compared.
     """
     check_comparable(runs, manifest)
+    dataset = manifests.dataset_of(manifest)
     named = []
     for run in runs:
-        share = (cross_fitted_classes(run, manifest) == manifests.NO_TUMOUR).mean(axis=0)
+        share = (cross_fitted_classes(run, manifest) == dataset.negative_index).mean(axis=0)
         named.append(_image_rows(run, run.val_paths, run.val_probabilities, manifest).assign(none=share))
     rows = []
-    for (protocol, widths), found in pd.concat(named).groupby(["protocol", "widths"], sort=False):
+    for (protocol, network), found in pd.concat(named).groupby(["protocol", "network"], sort=False):
         images = found.groupby(["path", "group", "class"], sort=False)["none"].mean().reset_index()
-        is_tumour = images["class"] != manifests.NAMES[manifests.NO_TUMOUR]
+        is_tumour = images["class"] != dataset.negative_label
         missed, alarms = images.loc[is_tumour, "none"], 1 - images.loc[~is_tumour, "none"]
         shares = [(part.mean(), *stats.group_interval(part, images.loc[part.index, "group"])) for part in (missed, alarms)]
-        rows.append((protocol, widths, len(missed), *shares[0], *shares[1]))
-    columns = ["protocol", "widths", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
+        rows.append((protocol, network, len(missed), *shares[0], *shares[1]))
+    columns = ["protocol", "network", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -251,7 +267,7 @@ def unseen_scores(runs, manifest) -> pd.DataFrame:
     paths = list(manifest["path"].iloc[protocols.unseen_testing(manifest)])
     rows = []
     for run in runs:
-        if run.config.patience is not None and set(run.val_paths) & set(paths):
+        if run.chose_epoch and set(run.val_paths) & set(paths):
             raise EvaluationError(f"{run.config.key} chose its epoch on Testing: its score there would be flattered")
         right = testing_right(run, paths, manifest)
         places = pd.Index(run.test_paths).get_indexer(paths)
@@ -261,7 +277,7 @@ def unseen_scores(runs, manifest) -> pd.DataFrame:
 
 def run_scores(scores) -> pd.DataFrame:
     """One row a run of `image_scores`: images, accuracy (cross-fitted), at_best_epoch, and the points between, flattery."""
-    found = scores.groupby(["protocol", "widths", "seed", "fold"], sort=False)
+    found = scores.groupby(["protocol", "network", "seed", "fold"], sort=False)
     table = found.agg(images=("path", "size"), accuracy=("right", "mean"), at_best_epoch=("right_at_best", "mean")).reset_index()
     return table.assign(flattery=100 * (table["at_best_epoch"] - table["accuracy"]))
 
@@ -274,7 +290,9 @@ def per_image(scores) -> pd.DataFrame:
 def confusion(run, manifest) -> np.ndarray:
     """Confusion matrix of the restored network on its validation images: rows truth, columns prediction, int, (4, 4)."""
     predicted = run.val_probabilities.argmax(axis=1)
-    return metrics.confusion_matrix(truth(run.val_paths, manifest), predicted, labels=range(len(manifests.CLASSES)))
+    return metrics.confusion_matrix(
+        truth(run.val_paths, manifest), predicted, labels=range(len(manifests.dataset_of(manifest).classes))
+    )
 
 
 def answers(run, manifest) -> pd.DataFrame:
@@ -282,7 +300,7 @@ def answers(run, manifest) -> pd.DataFrame:
 
     Columns: truth and predicted (class names), right, confidence (the probability of what it says, 0 to 1).
     """
-    names = np.array(manifests.NAMES)
+    names = np.array(manifests.dataset_of(manifest).labels)
     table = pd.DataFrame(index=pd.Index(run.val_paths, name="path"))
     table["truth"] = names[truth(run.val_paths, manifest)]
     table["predicted"] = names[run.val_probabilities.argmax(axis=1)]
@@ -291,15 +309,20 @@ def answers(run, manifest) -> pd.DataFrame:
     return table
 
 
-def classification_table(matrix) -> pd.DataFrame:
-    """Precision, recall, f1 and support of each class, of their macro and weighted means, from a confusion matrix."""
+def classification_table(matrix, labels=manifests.BRAIN_TUMOUR_MRI.labels) -> pd.DataFrame:
+    """Precision, recall, f1 and support of each class, of their macro and weighted means, from a confusion matrix.
+
+    Args:
+        matrix: rows truth, columns prediction, int, (classes, classes).
+        labels: of the classes, for people.
+    """
     actual, predicted = np.indices(matrix.shape)
     counts = np.asarray(matrix).ravel()
     report = metrics.classification_report(
         np.repeat(actual.ravel(), counts),
         np.repeat(predicted.ravel(), counts),
-        labels=range(len(manifests.CLASSES)),
-        target_names=list(manifests.NAMES),
+        labels=range(len(labels)),
+        target_names=list(labels),
         output_dict=True,
         zero_division=0,
     )
@@ -318,12 +341,12 @@ def testing_right(run, paths, manifest):
     return pd.Series(right, index=run.test_paths).loc[list(paths)].to_numpy()
 
 
-def confused_pairs(matrix) -> pd.DataFrame:
+def confused_pairs(matrix, labels=manifests.BRAIN_TUMOUR_MRI.labels) -> pd.DataFrame:
     """Off-diagonal cells of a confusion matrix, most frequent first: truth, predicted, count, share of the true class."""
     cells = [
         {
-            "truth": manifests.NAMES[row],
-            "predicted": manifests.NAMES[column],
+            "truth": labels[row],
+            "predicted": labels[column],
             "count": int(matrix[row, column]),
             "share": matrix[row, column] / max(matrix[row].sum(), 1),
         }

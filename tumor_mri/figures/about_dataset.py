@@ -12,10 +12,11 @@ PAIRS = 24  # of near-copies that a picture holds
 
 def class_counts(manifest):
     """Images of each class in each folder, as bars."""
-    counts = pd.crosstab(manifest["class"], manifest["split"])[["Training", "Testing"]]
+    dataset = manifests.dataset_of(manifest)
+    counts = pd.crosstab(manifest["class"], manifest["split"]).loc[list(dataset.classes), list(manifests.SPLITS)]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-    for axis, split in zip(axes, counts.columns):
-        bars = axis.barh(manifests.NAMES, counts[split], color=list(style.CLASS_COLOURS.values()))
+    for axis, split in zip(axes, counts.columns, strict=True):
+        bars = axis.barh(dataset.labels, counts[split], color=dataset.colours)
         axis.bar_label(bars, padding=3)
         axis.set(title=f"{split}: {counts[split].sum():,} images", xlabel="images", xlim=(0, counts[split].max() * 1.15))
         axis.invert_yaxis()
@@ -30,12 +31,14 @@ def class_counts(manifest):
 def image_sizes(manifest):
     """Width against height of every Training image, a panel a class."""
     training = manifest[manifest["split"] == "Training"]
-    figure, axes = plt.subplots(1, 4, figsize=(10, 3), sharex=True, sharey=True)
+    dataset = manifests.dataset_of(manifest)
+    count = len(dataset.classes)
+    figure, axes = plt.subplots(1, count, figsize=(2.5 * count, 3), sharex=True, sharey=True)
     kinds = {}
-    for axis, name, folder in zip(axes, manifests.NAMES, manifests.CLASSES):
+    for axis, name, folder in zip(axes, dataset.labels, dataset.classes, strict=True):
         images = training[training["class"] == folder]
         kinds[name] = len(images[["width", "height"]].drop_duplicates())
-        axis.scatter(images["width"], images["height"], s=14, alpha=0.35, color=style.CLASS_COLOURS[name], linewidths=0)
+        axis.scatter(images["width"], images["height"], s=14, alpha=0.35, color=manifests.label_colour(name), linewidths=0)
         axis.set(title=f"{name}\n{kinds[name]} size{'s' if kinds[name] > 1 else ''}", xlabel="width (pixels)")
     axes[0].set_ylabel("height (pixels)")
     sizes = ", ".join(f"{name} {count}" for name, count in kinds.items())
@@ -44,15 +47,17 @@ def image_sizes(manifest):
 
 def scan_of_each_class(manifest, folder=None):
     """F1: one scan a class, at most 150 pixels a side; drawn phantoms where `folder` is None."""
-    figure, axes = plt.subplots(1, 4, figsize=(6.2, 1.9))
+    dataset = manifests.dataset_of(manifest)
+    count = len(dataset.classes)
+    figure, axes = plt.subplots(1, count, figsize=(1.55 * count, 1.9))
     training = manifest[manifest["split"] == "Training"]
-    for axis, name, class_name in zip(axes, manifests.NAMES, manifests.CLASSES):
+    for axis, name, class_name in zip(axes, dataset.labels, dataset.classes, strict=True):
         of_class = training[training["class"] == class_name]
         chosen = of_class.sort_values("cheng_slice", kind="stable").iloc[0]
         style.show_scan(axis, chosen["path"], class_name, folder)
         axis.set_title(name, color="black")
     what = "drawn phantoms, not scans" if folder is None else "one scan of each class"
-    return style.finish(figure, f"The four classes in index order, {what}: {', '.join(manifests.NAMES)}.")
+    return style.finish(figure, f"The {count} classes in index order, {what}: {', '.join(dataset.labels)}.")
 
 
 def near_copy_pairs(pairs, folder=None, manifest=None, columns=4, of_each=None):
@@ -80,7 +85,7 @@ def near_copy_pairs(pairs, folder=None, manifest=None, columns=4, of_each=None):
     for axis in axes.ravel():
         axis.axis("off")
     for number, pair in enumerate(drawn.itertuples()):
-        for axis, side in zip(axes.reshape(-1, 2)[number], ("first", "second")):
+        for axis, side in zip(axes.reshape(-1, 2)[number], ("first", "second"), strict=True):
             axis.axis("on")
             name, split = getattr(pair, f"{side}_class"), getattr(pair, f"{side}_split")
             style.show_scan(axis, getattr(pair, side), name, folder, seed=number)
@@ -106,10 +111,10 @@ def two_kinds_of_glioma(manifest, folder=None, columns=5):
     foreign = manifest.iloc[protocols.testing_parts(manifest)["foreign gliomas"]]
     kinds = {"Cheng set": testing[testing["cheng_slice"].notna()], "foreign": foreign}
     figure, axes = plt.subplots(2, columns, figsize=(1.6 * columns, 3.15))
-    for row, (kind, images) in zip(axes, kinds.items()):
+    for row, (kind, images) in zip(axes, kinds.items(), strict=True):
         different = images.drop_duplicates("group")
         chosen = different.iloc[np.linspace(0, len(different) - 1, columns).astype(int)]  # spread over the folder, not picked
-        for number, (axis, path) in enumerate(zip(row, chosen["path"])):
+        for number, (axis, path) in enumerate(zip(row, chosen["path"], strict=True)):
             style.show_scan(axis, path, "glioma_tumor", folder, seed=number)
         row[0].set_ylabel(f"{kind} ({len(images)})")
     what = "drawn phantoms, not scans" if folder is None else f"{columns} of each kind, spread evenly over the folder"
@@ -125,18 +130,19 @@ def quality(images, manifest):
     Args:
         images: `audit.Scans.table`, whole and in the manifest's order.
     """
+    dataset = manifests.dataset_of(manifest)
     foreign = np.isin(np.arange(len(manifest)), protocols.testing_parts(manifest)["foreign gliomas"])
     kinds = {"Training": images["split"] == "Training", "Testing": (images["split"] == "Testing") & ~foreign, "foreign": foreign}
-    shown = [(folder, name, kind) for folder, name in zip(manifests.CLASSES, manifests.NAMES) for kind in kinds]
+    shown = [(folder, name, kind) for folder, name in zip(dataset.classes, dataset.labels, strict=True) for kind in kinds]
     shown = [(folder, name, kind) for folder, name, kind in shown if kind != "foreign" or name == "glioma"]
     measures = {"shorter side (pixels)": images[["width", "height"]].min(axis=1), "contrast (std of grey levels)": images["std"]}
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
     medians = {}
-    for axis, (measure, values) in zip(axes, measures.items()):
+    for axis, (measure, values) in zip(axes, measures.items(), strict=True):
         groups = [values[kinds[kind] & (images["class"] == folder)] for folder, _, kind in shown]
-        for row, (group, (_, name, kind)) in enumerate(zip(groups, shown)):
+        for row, (group, (_, name, kind)) in enumerate(zip(groups, shown, strict=True)):
             low, quarter, middle, three_quarters, high = group.quantile([0.025, 0.25, 0.5, 0.75, 0.975])
-            colour = style.CLASS_COLOURS[name]
+            colour = manifests.label_colour(name)
             axis.plot([low, high], [row, row], color=colour, linewidth=1.5)
             axis.plot([quarter, three_quarters], [row, row], color=colour, linewidth=7, solid_capstyle="butt")
             face = {"Training": "white", "Testing": "black", "foreign": "#F0E442"}[kind]
@@ -148,7 +154,9 @@ def quality(images, manifest):
     axes[0].set_xlim(left=0)
     axes[0].set(yticks=range(len(shown)), yticklabels=[f"{name}, {kind}" for _, name, kind in shown])
     axes[0].invert_yaxis()
-    said = ", ".join(f"{name} {kind} {side} and {std}" for (_, name, kind), side, std in zip(shown, *medians.values()))
+    said = ", ".join(
+        f"{name} {kind} {side} and {std}" for (_, name, kind), side, std in zip(shown, *medians.values(), strict=True)
+    )
     sides = measures["shorter side (pixels)"][images["split"] == "Testing"]
     small = (sides < decoding.IMAGE_SIZE[0]).sum()
     sentence = f"Median shorter side in pixels and contrast in grey levels: {said}. "

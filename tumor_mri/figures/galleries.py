@@ -1,6 +1,7 @@
 """The gallery: what a network names right and wrong, beside the most alike image of those that trained it."""
 
 import zlib
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +19,7 @@ _NO_KERNEL = (
 )
 
 
-def gallery(run, manifest, thumbnails=None, folder=None, classes=manifests.NAMES, answers=(True, False), columns=2):
+def gallery(run, manifest, thumbnails=None, folder=None, classes=None, answers=(True, False), columns=2):
     """Scans that a network names right and wrong, a row a class; beside each the most alike image of those that trained it.
 
     Of the scans that may be shown (see `figures.may_be_shown`) those drawn are evenly spaced from the surest answer to the least
@@ -29,13 +30,14 @@ def gallery(run, manifest, thumbnails=None, folder=None, classes=manifests.NAMES
         run: a `training.Run`; the scans are its validation images.
         thumbnails: `audit.manifest_thumbnails`; None without a dataset: see `audit.nearest_trained`.
         folder: the dataset's folder, or None.
-        classes: true classes, of `dataset.NAMES`.
+        classes: labels of the true classes; None for all.
         answers: True for right ones, False for wrong ones, or both.
         columns: scans of each class and kind of answer, at the most.
 
     Returns:
         The figure; None where no scan can be drawn, which the sentence then says.
     """
+    classes = manifests.dataset_of(manifest).labels if classes is None else classes
     images = scoring.answers(run, manifest).join(gap.nearest_trained(run, manifest, thumbnails))
     images["probabilities"] = list(run.val_probabilities)
     images = images[images["truth"].isin(classes)]
@@ -53,8 +55,8 @@ def gallery(run, manifest, thumbnails=None, folder=None, classes=manifests.NAMES
     for kind, some in drawn.items():
         if not len(some):
             _write(boxes[kind][0][0], f"{kind[0]}:\nnone to show")
-        for box, image in zip(boxes[kind], some.itertuples()):
-            _draw_answer(box, image, folder, may_be_shown)
+        for box, image in zip(boxes[kind][: len(some)], some.itertuples(), strict=True):
+            _draw_answer(box, image, folder, may_be_shown, manifests.dataset_of(manifest).labels)
     return style.finish(figure, sentence)
 
 
@@ -65,6 +67,7 @@ def _evenly(images, count):
 
 def _gallery_boxes(run, images, classes, answers, columns):
     """A figure, and in it, by class and kind of answer, triples of axes: a scan, its neighbour, the probabilities below them."""
+    dataset = manifests.get(run.config.dataset)
     pair, row = 2 * _SIDE + _GAP + _PAIR_GAP, _WORDS + _SIDE + _BAR + 0.16
     width, height = len(answers) * (columns * pair + _PAIR_GAP), 0.3 + len(classes) * row + 0.35
     figure = plt.figure(figsize=(width, height), layout="none")  # each axis has its place: all scans are of one size
@@ -72,13 +75,16 @@ def _gallery_boxes(run, images, classes, answers, columns):
     for part, right in enumerate(answers):
         start = part * (columns * pair + _PAIR_GAP) + _PAIR_GAP
         count = f"{(images['right'] == right).sum()} of {len(images)}"
-        title = f"{scoring.network_name(run.config)}, {'right' if right else 'wrong'}: {count}"
+        title = f"{run.label}, {'right' if right else 'wrong'}: {count}"
         figure.text((start + (columns * pair - _PAIR_GAP) / 2) / width, 1 - 0.15 / height, title, ha="center", va="center")
         for number, name in enumerate(classes):
             top = 0.3 + number * row + _WORDS
             lefts = start + pair * np.arange(columns)
             boxes[name, right] = [_pair_of_axes(figure, left, top) for left in lefts]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, label=name) for name, colour in style.CLASS_COLOURS.items()]
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, color=colour, label=name)
+        for name, colour in zip(dataset.labels, dataset.colours, strict=True)
+    ]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=9)
     return figure, boxes
 
@@ -94,7 +100,7 @@ def _pair_of_axes(figure, left, top):
     return axes
 
 
-def _draw_answer(axes, image, folder, may_be_shown):
+def _draw_answer(axes, image, folder, may_be_shown, labels):
     """A scan, the most alike image of those that trained, and what the network says."""
     scan, near, bar = axes
     _draw_framed(scan, image.Index, image.truth, folder)
@@ -108,7 +114,7 @@ def _draw_answer(axes, image, folder, may_be_shown):
             _draw_framed(near, image.nearest, image.nearest_class, folder)
         else:
             _write(near, "may not be shown:\nno slice of\nthe Cheng set")
-    _draw_probabilities(bar, image.probabilities)
+    _draw_probabilities(bar, image.probabilities, labels)
 
 
 def _write(axis, words):
@@ -118,19 +124,19 @@ def _write(axis, words):
 def _draw_framed(axis, path, name, folder):
     """A scan in a square frame of its class's colour."""
     axis.axis("on")
-    style.show_scan(axis, path, manifests.CLASSES[manifests.NAMES.index(name)], folder, seed=zlib.crc32(path.encode()))
+    style.show_scan(axis, path, Path(path).parent.name, folder, seed=zlib.crc32(path.encode()))
     axis.set_aspect("equal", adjustable="datalim")
     axis.set_facecolor("black")
-    axis.spines[:].set(visible=True, color=style.CLASS_COLOURS[name], linewidth=2.5)
+    axis.spines[:].set(visible=True, color=manifests.label_colour(name), linewidth=2.5)
 
 
-def _draw_probabilities(axis, probabilities):
-    """The four probabilities as parts of one bar, with their numbers where there is room."""
+def _draw_probabilities(axis, probabilities, labels):
+    """The probabilities of the classes as parts of one bar, with their numbers where there is room."""
     starts = np.cumsum(probabilities) - probabilities
-    for name, start, share in zip(manifests.NAMES, starts, probabilities):
-        axis.barh(0, share, left=start, color=style.CLASS_COLOURS[name], edgecolor="white", linewidth=0.5)
+    for name, start, share in zip(labels, starts, probabilities, strict=True):
+        axis.barh(0, share, left=start, color=manifests.label_colour(name), edgecolor="white", linewidth=0.5)
         if share > 0.14:
-            colour = "white" if name == "glioma" else "black"
+            colour = style.readable_on(manifests.label_colour(name))
             axis.text(start + share / 2, 0, f"{share:.0%}", ha="center", va="center_baseline", fontsize=7.5, color=colour)
     axis.set(xlim=(0, 1), ylim=(-0.4, 0.4))
 
@@ -174,6 +180,7 @@ def gallery_chooser(runs, manifest, thumbnails=None, folder=None):
     from IPython.display import display
 
     named = {style.run_name(run): run for run in runs}
+    labels = manifests.get(runs[0].config.dataset).labels if runs else ()
 
     def draw(run, name, right):
         if name:
@@ -181,9 +188,7 @@ def gallery_chooser(runs, manifest, thumbnails=None, folder=None):
 
     choices = {
         "run": ipywidgets.Dropdown(options=list(named), description="network", layout=ipywidgets.Layout(width="max-content")),
-        "name": ipywidgets.Dropdown(
-            options=[("choose a class", None), *zip(manifests.NAMES, manifests.NAMES)], description="class"
-        ),
+        "name": ipywidgets.Dropdown(options=[("choose a class", None), *zip(labels, labels, strict=True)], description="class"),
         "right": ipywidgets.Dropdown(options=[("right", True), ("wrong", False)], description="answers"),
     }
     drawn = ipywidgets.interactive_output(draw, choices)

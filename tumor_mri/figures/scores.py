@@ -7,7 +7,7 @@ import seaborn as sns
 
 from tumor_mri import stats, text
 from tumor_mri.audit import near_copies
-from tumor_mri.datasets import manifests
+from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, comparisons, scoring
 from tumor_mri.figures import style
 from tumor_mri.study import gap
@@ -16,11 +16,11 @@ _CLOSENESS = (-1.0, 0.8, 0.9, 0.95, near_copies.NEAR_COPY, 1.0)  # edges of bins
 _CLOSENESS_NAMES = ("0.80 or less", "to 0.90", "to 0.95", "to 0.99", "near-copies")
 
 
-def confusion_heat_map(matrix, title):
+def confusion_heat_map(matrix, title, labels=manifests.BRAIN_TUMOUR_MRI.labels):
     """F9: counts, and shares of the true class as colour and text, with class names."""
     matrix = np.asarray(matrix)
     shares = matrix / matrix.sum(axis=1, keepdims=True)
-    text = [[f"{count}\n{share:.1%}" for count, share in zip(*rows)] for rows in zip(matrix, shares)]
+    text = [[f"{count}\n{share:.1%}" for count, share in zip(*rows, strict=True)] for rows in zip(matrix, shares, strict=True)]
     figure, axis = plt.subplots(figsize=(5.6, 4.6))
     sns.heatmap(
         shares,
@@ -29,8 +29,8 @@ def confusion_heat_map(matrix, title):
         cmap="Blues",
         vmin=0,
         vmax=1,
-        xticklabels=manifests.NAMES,
-        yticklabels=manifests.NAMES,
+        xticklabels=labels,
+        yticklabels=labels,
         cbar_kws={"label": "share of the true class"},
         ax=axis,
     )
@@ -52,6 +52,7 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
         folder: the dataset's folder, or None.
         columns: scans a row.
     """
+    dataset = manifests.dataset_of(manifest)
     truth = scoring.truth(run.val_paths, manifest)
     predicted = run.val_probabilities.argmax(axis=1)
     confidence = run.val_probabilities.max(axis=1)
@@ -60,14 +61,14 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
     for axis in axes.ravel():
         axis.axis("off")
     drawn = 0
-    for row, pair in zip(axes, pairs.itertuples()):
-        wrong = (truth == manifests.NAMES.index(pair.truth)) & (predicted == manifests.NAMES.index(pair.predicted))
+    for row, pair in zip(axes, pairs.itertuples(), strict=True):
+        wrong = (truth == dataset.labels.index(pair.truth)) & (predicted == dataset.labels.index(pair.predicted))
         wrong &= shown[run.val_paths].to_numpy()
         order = sorted(np.flatnonzero(wrong), key=lambda index: -confidence[index])
-        for axis, index in zip(row, order):
+        for axis, index in zip(row[: len(order)], order[: len(row)], strict=True):
             drawn += 1
             axis.axis("on")
-            style.show_scan(axis, run.val_paths[index], manifests.CLASSES[truth[index]], folder, seed=int(index))
+            style.show_scan(axis, run.val_paths[index], dataset.classes[truth[index]], folder, seed=int(index))
             axis.set_title(f"{pair.truth}\ntaken for {pair.predicted}\n{confidence[index]:.0%} sure", fontsize=8)
     said = ", ".join(f"{p.truth} taken for {p.predicted} ({p.count})" for p in pairs.itertuples())
     what = f"{drawn} scans are drawn that may be shown" if folder else f"{drawn} are drawn, as phantoms"
@@ -114,9 +115,9 @@ def errors_by_part(scores):
         scores: `evaluation.testing_scores`.
     """
     errors = (
-        scores[scores["part"].isin(style.PART_COLOURS)].groupby(["protocol", "widths", "part"])["errors"].mean().unstack("part")
+        scores[scores["part"].isin(style.PART_COLOURS)].groupby(["protocol", "network", "part"])["errors"].mean().unstack("part")
     )
-    rows = [(protocol, name) for protocol in style.SPLIT_COLOURS for name in style.network_names(scores, protocol)]
+    rows = [(protocol, name) for protocol in style.only_report_splits(scores) for name in style.network_names(scores, protocol)]
     errors = errors.loc[rows, list(style.PART_COLOURS)]
     figure, axis = plt.subplots(figsize=(8.5, 0.55 * len(rows) + 1.5))
     start = np.zeros(len(rows))
@@ -143,7 +144,9 @@ def accuracy_by_part(scores):
     parts = [*style.PART_COLOURS, "unseen"]
     images = scores.drop_duplicates("part").set_index("part")["images"]
     figure, axis = plt.subplots(figsize=(8, 3.2))
-    for (protocol, colour), shift in zip(style.SPLIT_COLOURS.items(), (-0.14, 0.14)):
+    shown = style.only_report_splits(scores)
+    for protocol, shift in zip(shown, (-0.14, 0.14)[: len(shown)], strict=True):
+        colour = protocols.get(protocol).colour
         for row, part in enumerate(parts):
             chosen = scores[(scores["protocol"] == protocol) & (scores["part"] == part)]["accuracy"]
             axis.plot(100 * chosen, np.full(len(chosen), row + shift), "o", color=colour, alpha=0.8, markeredgecolor="black")
@@ -169,7 +172,7 @@ def foreign_gliomas_added(scores):
         found = pairs[pairs["half"] == half]
         for pair in found[["without", "with"]].to_numpy():
             axis.plot([0, 1], 100 * pair, color="#777777", linewidth=1)
-        for place, (column, colour) in enumerate({"without": style.TRAINING, "with": style.CLASS_COLOURS["glioma"]}.items()):
+        for place, (column, colour) in enumerate({"without": style.TRAINING, "with": manifests.label_colour("glioma")}.items()):
             points = 100 * found[column]
             axis.plot(np.full(len(points), place), points, "o", color=colour, alpha=0.8, markeredgecolor="black", markersize=7)
         images = f"{found['images'].iloc[0]} images" if len(found) else "no runs"
@@ -199,15 +202,16 @@ def neighbours_beside_network(neighbours, runs, manifest):
     axis.barh(range(len(neighbours)), 100 * neighbours["accuracy"], height=0.55, color="#BBBBBB")
     for row, value in enumerate(neighbours["accuracy"]):
         axis.text(2, row, f"{100 * value:.1f}", va="center")
-    for row, (protocol, colour) in enumerate(style.SPLIT_COLOURS.items()):
-        found = 100 * summary.loc[summary["protocol"] == protocol, "val_accuracy"]
-        axis.plot(found, np.full(len(found), row), "o", color=colour, alpha=0.8, markeredgecolor="black")
+    style.only_report_splits(summary)
+    for row, split in enumerate(protocols.REPORT_SPLITS):
+        found = 100 * summary.loc[summary["protocol"] == split.name, "val_accuracy"]
+        axis.plot(found, np.full(len(found), row), "o", color=split.colour, alpha=0.8, markeredgecolor="black")
     axis.set(yticks=range(len(neighbours)), yticklabels=[f"{n} ({c})" for n, c in neighbours["images"].items()])
     axis.set(xlabel="accuracy (%); bars: nearest neighbour, circles: the report's networks", xlim=(0, 103))
     axis.invert_yaxis()
     said = "; ".join(f"{name} {value:.1%}" for name, value in neighbours["accuracy"].items())
     splits = summary.groupby("protocol")["val_accuracy"]
-    networks = ", ".join(f"{style.PROTOCOL_NAMES[name]} {text.span(found)}" for name, found in splits)
+    networks = ", ".join(f"{protocols.get(name).title} {text.span(found)}" for name, found in splits)
     return style.finish(figure, f"The class of the most alike training image: {said}. The trained networks: {networks}.")
 
 
@@ -221,13 +225,13 @@ def draws_beside_testing(ranges, pairs):
     rows = [(name, size) for name in style.network_names(ranges) for size in ranges["size"].unique()]
     figure, axis = plt.subplots(figsize=(8, 0.45 * len(rows) + 1.5))
     for row, (name, size) in enumerate(rows):
-        chosen = ranges[(ranges["widths"] == name) & (ranges["size"] == size)]
-        for shift, draw in zip(np.linspace(-0.3, 0.3, len(chosen) + 2)[1:-1], chosen.itertuples()):
+        chosen = ranges[(ranges["network"] == name) & (ranges["size"] == size)]
+        for shift, draw in zip(np.linspace(-0.3, 0.3, len(chosen) + 2)[1:-1], chosen.itertuples(), strict=True):
             axis.plot(
                 [100 * draw.low, 100 * draw.high], [row + shift] * 2, color=style.TRAINING, linewidth=3, solid_capstyle="butt"
             )
             axis.plot(100 * draw.middle, row + shift, "o", color=style.TRAINING, markeredgecolor="black")
-        found = 100 * pairs.loc[pairs["widths"] == name, "testing"]
+        found = 100 * pairs.loc[pairs["network"] == name, "testing"]
         axis.plot(found, np.full(len(found), row), "o", color=style.VALIDATION, alpha=0.8, markeredgecolor="black")
     axis.set(yticks=range(len(rows)), yticklabels=[f"{name} · {size} images" for name, size in rows], xlabel="accuracy (%)")
     axis.invert_yaxis()
@@ -253,21 +257,22 @@ def benchmark_scores(scores):
     """
     names = list(scores["network"].unique())
     figure, axes = plt.subplots(1, 2, figsize=(9, 0.52 * len(names) + 1.3), sharey=True, width_ratios=(3, 2))
-    for (protocol, colour), shift in zip(style.PROTOCOL_COLOURS.items(), (-0.22, 0, 0.22)):
-        found = scores[scores["protocol"] == protocol]
+    shown = style.protocols_of(scores)
+    for protocol, shift in zip(shown, np.linspace(-0.22, 0.22, len(shown)), strict=True):
+        colour, found = protocols.get(protocol).colour, scores[scores["protocol"] == protocol]
         rows = np.array([names.index(name) for name in found["network"]]) + shift
         axes[0].hlines(rows, 100 * found["low"], 100 * found["high"], color=colour, linewidth=3)
-        for axis, column in zip(axes, ("accuracy", "unseen_testing")):
-            axis.plot(100 * found[column], rows, "o", color=colour, markeredgecolor="black", label=style.PROTOCOL_NAMES[protocol])
+        for axis, column in zip(axes, ("accuracy", "unseen_testing"), strict=True):
+            axis.plot(100 * found[column], rows, "o", color=colour, markeredgecolor="black", label=protocols.get(protocol).title)
     style.label_rows(axes[0], names, "accuracy (%) with its 95 % interval over groups")
     style.label_rows(axes[1], names, "accuracy on unseen Testing (%)")
     axes[1].set_xlim(0, max(50, 110 * scores["unseen_testing"].max()))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    grouped = scores[scores["protocol"] == "grouped"]
+    grouped = scores[scores["protocol"] == protocols.GROUPED.name]
     said = [
         f"{row.network} {style.span_in_words(100 * row.accuracy, 100 * row.low, 100 * row.high)}" for row in grouped.itertuples()
     ]
-    spans = [f"{style.SHORT_NAMES[name]} {text.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
+    spans = [f"{protocols.get(name).short} {text.span(found)}" for name, found in scores.groupby("protocol")["accuracy"]]
     sentence = f"Accuracy grouped by patient, in percent, with its 95 % interval over groups: {'; '.join(said)}. "
     unseen = text.span(scores["unseen_testing"].dropna())
     return style.finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
@@ -281,14 +286,14 @@ def honest_accuracies(scores):
     """
     table, runs = comparisons.accuracy_table(scores), scoring.run_scores(scores)
     _, rows = style.in_order(table)
-    found = table.set_index(["protocol", "widths"])
+    found = table.set_index(["protocol", "network"])
     figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 0.9))
     said = []
     for number, (protocol, name) in enumerate(rows):
-        points = runs[(runs["protocol"] == protocol) & (runs["widths"] == name)]["accuracy"]
+        points = runs[(runs["protocol"] == protocol) & (runs["network"] == name)]["accuracy"]
         row = found.loc[(protocol, name)]
         spread = 100 * row[["accuracy", "low", "high"]].astype(float)
-        style.draw_row(axis, number, 100 * points, *spread, style.PROTOCOL_COLOURS[protocol])
+        style.draw_row(axis, number, 100 * points, *spread, protocols.get(protocol).colour)
         said.append(f"{style.row_label(protocol, name)} {style.span_in_words(*spread)} over {row['over']}")
     style.label_rows(axis, [style.row_label(*row) for row in rows], "accuracy (%), cross-fitted where an epoch was chosen")
     return style.finish(
@@ -305,17 +310,17 @@ def network_differences(scores, reference=scoring.BASE, on=None):
     """
     table, pairs = (find(scores, reference) for find in (comparisons.network_differences, comparisons.run_differences))
     _, rows = style.in_order(table)
-    found = table.set_index(["protocol", "widths"]).loc[rows]
+    found = table.set_index(["protocol", "network"]).loc[rows]
     figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 0.9))
     axis.axvline(0, color="black", linewidth=1)
     said = []
     for number, ((protocol, name), row) in enumerate(found.iterrows()):
-        points = pairs[(pairs["protocol"] == protocol) & (pairs["widths"] == name)]["difference"]
+        points = pairs[(pairs["protocol"] == protocol) & (pairs["network"] == name)]["difference"]
         spread = row[["difference", "low", "high"]].astype(float)
-        style.draw_row(axis, number, points, *spread, style.PROTOCOL_COLOURS[protocol])
+        style.draw_row(axis, number, points, *spread, protocols.get(protocol).colour)
         said.append(f"{style.row_label(protocol, name)} {style.span_in_words(*spread, '+.1f')}")
     alone = len({protocol for protocol, _ in rows}) == 1
-    where = f", {on or style.SHORT_NAMES[rows[0][0]]}" if alone or on else ""
+    where = f", {on or protocols.get(rows[0][0]).short}" if alone or on else ""
     labels = [name if alone else style.row_label(protocol, name) for protocol, name in rows]
     style.label_rows(axis, labels, f"accuracy minus that of {reference} (points{where})")
     across = ((found["low"] <= 0) & (found["high"] >= 0)).sum()
@@ -329,15 +334,15 @@ def mcnemar_pairs(pairs):
     Args:
         pairs: `evaluation.mcnemar_pairs`.
     """
-    kinds = {"seed": "same network, other seed", "widths": "other network, same seed"}
+    kinds = {"seed": "same network, other seed", "network": "other network, same seed"}
     found = {key: of_kind["p"] for key, of_kind in pairs.groupby(["protocol", "differ"])}
-    rows = [(protocol, kind) for protocol in style.PROTOCOL_COLOURS for kind in kinds if (protocol, kind) in found]
+    rows = [(protocol, kind) for protocol in style.protocols_of(pairs) for kind in kinds if (protocol, kind) in found]
     figure, axis = plt.subplots(figsize=(8, 0.45 * len(rows) + 0.9))
     for number, (protocol, kind) in enumerate(rows):
         p = found[protocol, kind]
         shifts = np.linspace(-0.25, 0.25, len(p) + 2)[1:-1]  # else points hide each other
         axis.plot(
-            p, number + shifts, "o", color=style.PROTOCOL_COLOURS[protocol], alpha=0.75, markeredgecolor="black", markersize=5
+            p, number + shifts, "o", color=protocols.get(protocol).colour, alpha=0.75, markeredgecolor="black", markersize=5
         )
     axis.axvline(0.05, color="black", linestyle=":")
     axis.set(xscale="log")
@@ -364,12 +369,12 @@ def flattery(scores):
         points = runs[runs["protocol"] == protocol]["flattery"]
         by_seed = runs[runs["protocol"] == protocol].groupby("seed")["flattery"].mean()
         mean, half = stats.interval(by_seed) if len(by_seed) >= comparisons.SEEDS_FOR_AN_INTERVAL else (points.mean(), np.nan)
-        style.draw_row(axis, number, points, mean, mean - half, mean + half, style.PROTOCOL_COLOURS[protocol])
+        style.draw_row(axis, number, points, mean, mean - half, mean + half, protocols.get(protocol).colour)
         spread = f"{mean:.2f} points" if np.isnan(half) else text.say(by_seed, " points", 2)
-        said.append(f"{style.SHORT_NAMES[protocol]} {spread} ({len(points)} runs)")
+        said.append(f"{protocols.get(protocol).short} {spread} ({len(points)} runs)")
     axis.axvline(0, color="black", linewidth=1)
     label = "accuracy at the best epoch minus cross-fitted accuracy (points)"
-    style.label_rows(axis, [f"{style.SHORT_NAMES[name]} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
+    style.label_rows(axis, [f"{protocols.get(name).short} ({(runs['protocol'] == name).sum()} runs)" for name in shown], label)
     return style.finish(figure, f"Choosing the epoch on the scored images flatters by: {'; '.join(said)}.")
 
 
@@ -380,17 +385,17 @@ def class_recalls(scores):
         scores: `evaluation.image_scores` or `evaluation.unseen_scores`.
     """
     table = comparisons.class_recalls(scores)
-    shown, _ = style.in_order(table.assign(widths=""))
-    keys = [(name, protocol) for name in manifests.NAMES if name in set(table["class"]) for protocol in shown]
+    shown, _ = style.in_order(table.assign(network=""))
+    keys = [(name, protocol) for name in manifests.in_class_order(table["class"]) for protocol in shown]
     found = table.set_index(["class", "protocol"]).loc[keys]
-    runs = 100 * scores.groupby(["class", "protocol", "widths", "seed", "fold"])["right"].mean()
+    runs = 100 * scores.groupby(["class", "protocol", "network", "seed", "fold"])["right"].mean()
     figure, axis = plt.subplots(figsize=(8, 0.5 * len(keys) + 0.9))
     said = []
     for number, ((name, protocol), row) in enumerate(found.iterrows()):
         spread = 100 * row[["recall", "low", "high"]].astype(float)
-        style.draw_row(axis, number, runs.loc[(name, protocol)], *spread, style.CLASS_COLOURS[name])
-        said.append(f"{name}, {style.SHORT_NAMES[protocol]} {style.span_in_words(*spread)}")
-    labels = [f"{name} · {style.SHORT_NAMES[protocol]} ({found.loc[(name, protocol), 'images']})" for name, protocol in keys]
+        style.draw_row(axis, number, runs.loc[(name, protocol)], *spread, manifests.label_colour(name))
+        said.append(f"{name}, {protocols.get(protocol).short} {style.span_in_words(*spread)}")
+    labels = [f"{name} · {protocols.get(protocol).short} ({found.loc[(name, protocol), 'images']})" for name, protocol in keys]
     style.label_rows(axis, labels, "recall (%)")
     return style.finish(figure, f"Recall in percent, with its 95 % interval over groups: {'; '.join(said)}.")
 
@@ -404,9 +409,9 @@ def reliability(panels):
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(2.1 * len(panels), 3), sharey=True, squeeze=False)
     said = []
-    for axis, (title, scores) in zip(axes[0], panels.items()):
+    for axis, (title, scores) in zip(axes[0], panels.items(), strict=True):
         curve = stats.reliability(scores["confidence"], scores["right_at_best"])
-        colour = style.PROTOCOL_COLOURS[scores["protocol"].iloc[0]]
+        colour = protocols.get(scores["protocol"].iloc[0]).colour
         axis.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":")
         axis.plot(100 * curve["confidence"], 100 * curve["accuracy"], color=colour, linewidth=1.2)
         share = curve["images"] / curve["images"].sum()

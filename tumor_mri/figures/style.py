@@ -10,24 +10,16 @@ import os
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib import colors
 
 from tumor_mri.datasets import decoding, manifests, phantoms, protocols
-from tumor_mri.evaluation import scoring
 from tumor_mri.models import networks
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
-CLASS_COLOURS = dict(zip(manifests.NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7")))
 TRAINING, VALIDATION = "#56B4E9", "#D55E00"
-PROTOCOL_NAMES = {
-    "testing_folder": "Split A: Testing folder",
-    "training_only": "Split B: Training only",
-    "grouped": "Grouped by patient",
-    "foreign_added": "Split B, foreign gliomas added",
-}
-SHORT_NAMES = {"testing_folder": "split A", "training_only": "split B", "grouped": "grouped"}
-SPLIT_COLOURS = {"testing_folder": VALIDATION, "training_only": TRAINING}
-PROTOCOL_COLOURS = SPLIT_COLOURS | {"grouped": "#444444"}
-PART_COLOURS = {"near-copies": "#CCCCCC", "others": "#777777", "foreign gliomas": CLASS_COLOURS["glioma"]}
+PART_COLOURS = {"near-copies": "#CCCCCC", "others": "#777777", "foreign gliomas": manifests.label_colour("glioma")}
+# networks beside one another: none has the colour of a class
+NETWORK_COLOURS = ("#444444", "#7B3FA0", "#0B7A75", "#B5651D", "#5B6B8C", "#8C2D3F")
+NETWORK_MARKS = ("o", "s", "D", "^", "v", "P")
 _STYLE = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
@@ -75,9 +67,27 @@ def show_picture(axis, picture, drawn=False):
 
 def run_name(run):
     """A run in words: its network, its protocol and fold, its seed."""
-    name = f"{scoring.network_name(run.config)} on {PROTOCOL_NAMES[run.config.protocol]}"
-    fold = f", fold {run.config.fold}" if protocols.FOLD_COUNTS[run.config.protocol] > 1 else ""
-    return f"{name}{fold}, seed {run.config.seed}"
+    protocol = protocols.get(run.config.protocol)
+    fold = f", fold {run.config.fold}" if protocol.folds > 1 else ""
+    return f"{run.label} on {protocol.title}{fold}, seed {run.config.seed}"
+
+
+def readable_on(colour) -> str:
+    """White or black, whichever can be read on a colour."""
+    red, green, blue = colors.to_rgb(colour)
+    return "white" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.2 else "black"
+
+
+def colours_of(names) -> dict:
+    """A colour for each of some networks, in their order.
+
+    Raises:
+        ValueError: if there are more than can be told apart.
+    """
+    names = list(names)
+    if len(names) > len(NETWORK_COLOURS):
+        raise ValueError(f"at most {len(NETWORK_COLOURS)} networks can be told apart in one figure, got {len(names)}")
+    return dict(zip(names, NETWORK_COLOURS[: len(names)], strict=True))
 
 
 def network_names(table, protocol=None):
@@ -85,20 +95,49 @@ def network_names(table, protocol=None):
     if protocol is not None:
         table = table[table["protocol"] == protocol]
     report = [networks.label(widths) for widths in networks.REPORT_WIDTHS]
-    there = list(dict.fromkeys(table["widths"]))
+    there = list(dict.fromkeys(table["network"]))
     return [name for name in report if name in there] + [name for name in there if name not in report]
 
 
 def split_legend(axis, height, **settings):
     line = plt.Line2D
-    handles = [line([], [], color=c, marker="o", ls="", mec="black", label=PROTOCOL_NAMES[p]) for p, c in SPLIT_COLOURS.items()]
+    handles = [
+        line([], [], color=split.colour, marker="o", ls="", mec="black", label=split.title) for split in protocols.REPORT_SPLITS
+    ]
     axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, height), ncols=2, **settings)
 
 
 def in_order(table):
-    """Protocols of a table in the order of the story, and its rows of protocol and network, the base network first."""
-    shown = [protocol for protocol in PROTOCOL_COLOURS if protocol in set(table["protocol"])]
+    """Names of a table's protocols in the order of registration, and its rows of protocol and network, the base network first.
+
+    Raises:
+        ValueError: if one of them is not registered.
+    """
+    shown = protocols_of(table)
     return shown, [(protocol, name) for protocol in shown for name in network_names(table, protocol)]
+
+
+def protocols_of(table) -> list:
+    """Names of a table's protocols, in the order of registration.
+
+    Raises:
+        ValueError: if one of them is not registered.
+    """
+    there = {protocols.get(name).name for name in table["protocol"].unique()}
+    return [name for name in protocols.PROTOCOLS if name in there]
+
+
+def only_report_splits(table) -> list:
+    """Names of a table's protocols, which a figure about the report's two splits can show.
+
+    Raises:
+        ValueError: if there is another one among them.
+    """
+    known = [split.name for split in protocols.REPORT_SPLITS]
+    others = [name for name in protocols_of(table) if name not in known]
+    if others:
+        raise ValueError(f"this figure is about {' and '.join(known)}, and has no place for {', '.join(others)}")
+    return [name for name in known if name in set(table["protocol"])]
 
 
 def draw_row(axis, row, points, mean, low, high, colour):
@@ -116,7 +155,7 @@ def label_rows(axis, labels, xlabel):
 
 def row_label(protocol, name):
     """A protocol and a network, as rows are named."""
-    return f"{SHORT_NAMES[protocol]} · {name}"
+    return f"{protocols.get(protocol).short} · {name}"
 
 
 def span_in_words(mean, low, high, form=".1f"):

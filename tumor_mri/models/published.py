@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,11 @@ from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
 from tumor_mri.datasets import manifests
-from tumor_mri.models import preprocessing
+from tumor_mri.models import networks, preprocessing
 
 FOLDER = manifests.DATA / "weights"  # committed
+DATASET = manifests.BRAIN_TUMOUR_MRI  # what it was trained on
+NETWORK = "residual"  # by its own recipe; the choice and its rule are in MODEL_CARD.md
 MODEL, FEATURES, ABOUT, SUMS = "residual.keras", "features.npz", "about.json", "SHA256SUMS"
 NEAREST = ("nearest", "nearest_class", "similarity")  # columns about the nearest Training scan
 
@@ -51,12 +54,16 @@ def load(folder=FOLDER) -> Published:
     Raises:
         PredictionError: where a file is missing, or not what was published.
     """
-    from tumor_mri._keras import keras
-
     folder, said = Path(folder), about(folder)
     with np.load(folder / FEATURES, allow_pickle=False) as stored:
         features, paths = unit_length(stored["features"].astype(np.float32)), stored["paths"]
-    model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
+    # the network is built from code and takes the weights alone: a network as a version of Keras saves it, another cannot read
+    whole = SimpleNamespace(widths=(), without="")
+    model = networks.get(NETWORK).build(whole, (preprocessing.SIDE, preprocessing.SIDE, 1), len(DATASET.classes))
+    try:
+        model.load_weights(folder / MODEL)
+    except Exception as error:  # Keras and h5py fail in many ways on weights of another network
+        raise PredictionError(f"{MODEL} in {folder} holds no weights of this network: {text.one_line(error)[:200]}") from error
     return Published(with_features(model), said["temperature"], said["abstain_below"], features, paths)
 
 
@@ -130,7 +137,7 @@ def predict(files, published, progress=False) -> pd.DataFrame:
     rows = []
     for start in tqdm(range(0, len(files), 64), disable=not progress, desc="predicting", unit="batch"):
         rows += _predict_some(files[start : start + 64], published)
-    return pd.DataFrame(rows, columns=["file", "problem", "answer", "abstains", "confidence", *manifests.NAMES, *NEAREST])
+    return pd.DataFrame(rows, columns=["file", "problem", "answer", "abstains", "confidence", *DATASET.labels, *NEAREST])
 
 
 def _predict_some(files, published):
@@ -140,7 +147,7 @@ def _predict_some(files, published):
             scans[file] = preprocessing.prepare(preprocessing.read(file))
         except ValueError as error:
             problems[file] = str(error)
-    answers = dict(zip(scans, _answers(np.stack(list(scans.values())), published))) if scans else {}
+    answers = dict(zip(scans, _answers(np.stack(list(scans.values())), published), strict=True)) if scans else {}
     return [{"file": str(file), "problem": problems.get(file, ""), **answers.get(file, {})} for file in files]
 
 
@@ -148,16 +155,16 @@ def _answers(scans, published):
     features, probabilities = published.model.predict(scans[..., None], verbose=0)
     calibrated = stats.soften(probabilities, published.temperature)
     likeness = unit_length(features) @ published.features.T
-    for shares, alike in zip(calibrated, likeness):
+    for shares, alike in zip(calibrated, likeness, strict=True):
         nearest = alike.argmax()
         path = str(published.paths[nearest])
         yield {
-            "answer": manifests.NAMES[shares.argmax()],
+            "answer": DATASET.labels[shares.argmax()],
             "abstains": bool(shares.max() < published.abstain_below),
             "confidence": float(shares.max()),
-            **dict(zip(manifests.NAMES, map(float, shares))),
+            **dict(zip(DATASET.labels, map(float, shares), strict=True)),
             "nearest": path,
-            "nearest_class": manifests.NAMES[manifests.CLASSES.index(Path(path).parent.name)],
+            "nearest_class": DATASET.label_of(Path(path).parent.name),
             "similarity": float(alike[nearest]),
         }
 
@@ -167,7 +174,7 @@ def as_text(found) -> str:
     read = found[found["problem"] == ""]
     lines = []
     if len(read):
-        shares = {f"{name} %": [f"{100 * value:.0f}" for value in read[name]] for name in manifests.NAMES}
+        shares = {f"{name} %": [f"{100 * value:.0f}" for value in read[name]] for name in DATASET.labels}
         advice = np.where(read["abstains"].astype(bool), "would rather abstain", "")
         nearest = [f"{row.nearest} (cosine {row.similarity:.3f})" for row in read.itertuples()]
         columns = {

@@ -13,13 +13,13 @@ import platform
 import re
 import tempfile
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 
 from tumor_mri import text
-from tumor_mri.datasets import manifests
+from tumor_mri.datasets import manifests, protocols
 from tumor_mri.runs import configs
 
 FORMAT = 1
@@ -27,6 +27,7 @@ LARGEST = 200_000  # bytes, about the size of a record
 LARGEST_UNPACKED = 50_000_000  # bytes; a record holds some 400,000, so that anything larger is none
 ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
 FLIPPED = ("val_flipped", "test_flipped")  # where a run has them
+RENAMED = {"residual": "shortcuts"}  # ingredients, as records of version 1 call them
 PATHS = ("train_paths", "val_paths", "test_paths")
 
 
@@ -79,9 +80,38 @@ def load(path) -> configs.Run:
     except OSError as error:
         raise RecordError(f"there is no record {path.name} to read in {path.parent}: {error.strerror}") from None
     run = decode(content, path)
-    if run.config.key != path.stem:
+    if path.stem not in (run.config.key, _first_key(run.config)):
         raise RecordError(f"{path} is the record of another run, {run.config.key}: give it that name again, or delete it")
     return run
+
+
+def _config(settings):
+    """The configuration in a record, whatever version wrote it."""
+    return configs.RunConfig(**settings | {"without": RENAMED.get(settings.get("without", ""), settings.get("without", ""))})
+
+
+def _first_key(config):
+    """The name that version 1 gave to a run: with every setting that differs from the report's."""
+    parts = [config.protocol]
+    if protocols.get(config.protocol).folds > 1:
+        parts.append(f"fold{config.fold}")
+    parts += [config.network, *map(str, config.widths), f"seed{config.seed}"]
+    defaults = {field.name: field.default for field in fields(configs.RunConfig)}
+    old_names = {new: old for old, new in RENAMED.items()}
+    for name in (
+        "precision",
+        "epochs",
+        "patience",
+        "batch_size",
+        "learning_rate",
+        "train_images",
+        "recipe",
+        "without",
+    ):
+        value = getattr(config, name)
+        if value != defaults[name]:
+            parts.append(f"{name}={old_names.get(value, value)}")
+    return "-".join(parts)
 
 
 def decode(content: bytes, source) -> configs.Run:
@@ -112,7 +142,7 @@ def decode(content: bytes, source) -> configs.Run:
     try:
         lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
         settings = {name: about[name] for name in ("history", "environment", "seconds")}
-        return configs.Run(config=configs.RunConfig(**about["config"]), **settings, **lists, **arrays)
+        return configs.Run(config=_config(about["config"]), **settings, **lists, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{source} describes a run that this version does not know: {error}. Update the project") from error
 
@@ -197,8 +227,18 @@ def find(config, folders):
     Raises:
         records.RecordError: where it is damaged.
     """
-    paths = [path_of(config, folder) for folder in folders]
+    paths = (path for folder in folders for path in _paths_of(config, folder))
     return next((load(path) for path in paths if path.is_file()), None)
+
+
+def is_recorded(config, folder) -> bool:
+    """Whether `folder` holds the record of a run."""
+    return any(path.is_file() for path in _paths_of(config, folder))
+
+
+def _paths_of(config, folder):
+    """Where the record of a run may lie: under its name, or under that of version 1."""
+    return [Path(folder) / f"{name}.npz" for name in (config.key, _first_key(config))]
 
 
 def keep(run, folder):

@@ -6,7 +6,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tumor_mri.datasets import manifests, protocols
-from tumor_mri.models import fingerprint, preprocessing, recipes
+from tumor_mri.models import fingerprint, networks, preprocessing, recipes
 from tumor_mri.runs import configs, environment
 
 
@@ -16,31 +16,33 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
     Args:
         config: what to train.
         images: uint8 grey images, (rows of the manifest, height, width); None loads those of the recipe.
-        manifest: table of the images; None loads the project's.
+        manifest: table of the images; None loads that of the dataset of `config`.
         progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
             (0 before the first one ends) and its logs, a dict.
         build: a function of no arguments that returns a Keras model, of grey or RGB images of the size of `images`, values 0 to
-            255, to the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the network of
-            `config`.
+            255, to the probabilities of the classes; compiled, it keeps its optimizer and loss. None for the network of
+            `config`, which must be registered.
         save_to: where to write the trained network, a path that ends in ``.keras``; None keeps what it predicted, and no weights.
 
     Raises:
-        ValueError: where `build` returns a model of other inputs or outputs, or one that computes in another precision.
-        FloatingPointError: where the loss stopped being a number.
-        dataset.DatasetError: where there are no images.
+        ValueError: for an unknown network, or if `build` returns a model of other inputs or outputs, or one that computes in
+            another precision.
+        FloatingPointError: if the loss stopped being a number.
+        DatasetError: if there are no images.
     """
     from tumor_mri._keras import keras
 
     started = time.perf_counter()
-    manifest = manifests.load_manifest() if manifest is None else manifest
-    images = recipes.load_images(config, manifest) if images is None else images
+    recipe = recipes.get(config.recipe)
+    manifest = manifests.load_manifest(manifests.get(config.dataset)) if manifest is None else manifest
+    images = recipe.load(manifest, config.without) if images is None else images
     labels = manifests.class_indices(manifest)
     split = protocols.split(manifest, config.protocol, config.fold)
     train_rows = split.train[: config.train_images]
 
     def build_both():
-        inner = build() if build else recipes.build(config, images.shape[1:], to_train=True)
-        return inner, _grey_input(inner, images.shape[1:])
+        inner = build() if build else build_network(config, images.shape[1:])
+        return inner, _grey_input(inner, images.shape[1:], len(manifests.get(config.dataset).classes))
 
     batches = _shuffled_batches(images, labels, train_rows, config)
     inner, model = build_alone(build_both, config.precision, config.seed)
@@ -51,8 +53,8 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
             "layers to the policy that holds while they are built"
         )
     model.compile(
-        optimizer=inner.optimizer if inner.compiled else recipes.optimizer(config, len(batches)),
-        loss=inner.loss if inner.compiled else recipes.loss(config),
+        optimizer=inner.optimizer if inner.compiled else recipe.optimizer(config, len(batches)),
+        loss=inner.loss if inner.compiled else recipe.loss(config),
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,  # measured: XLA is slower here on a CPU
     )
@@ -73,9 +75,8 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
 
     if save_to is not None:
         inner.save(save_to)
-    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    testing = np.flatnonzero(manifests.is_testing(manifest))
     paths = manifest["path"].to_numpy()
-    flips = config.recipe == "prepared"
     return configs.Run(
         config=config,
         history={name: [float(value) for value in logs[name]] for name in logs},
@@ -89,9 +90,33 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
         environment=environment.describe(manifest)
         | {"architecture": fingerprint.describe(inner), "parameters": inner.count_params(), "computes_in": computed},
         seconds=time.perf_counter() - started,
-        val_flipped=predict(split.validation, flipped=True) if flips else None,
-        test_flipped=predict(testing, flipped=True) if flips else None,
+        val_flipped=predict(split.validation, flipped=True) if recipe.mirrored else None,
+        test_flipped=predict(testing, flipped=True) if recipe.mirrored else None,
     )
+
+
+def build_network(config: configs.RunConfig, size):
+    """The network of a run, uncompiled, for images of height and width `size` in pixels.
+
+    Raises:
+        ValueError: if the network is not registered.
+    """
+    shape = (*size, recipes.get(config.recipe).channels)
+    return networks.get(config.network).build(config, shape, len(manifests.get(config.dataset).classes))
+
+
+def load_trained(config: configs.RunConfig, size, path):
+    """The trained network of a run, in float32 whatever it trained in.
+
+    Args:
+        config, size: as `build_network` takes them.
+        path: where `train` saved it.
+    """
+    from tumor_mri._keras import keras
+
+    model = build_network(config, size)
+    model.set_weights(keras.saving.load_model(path, compile=False, safe_mode=True).get_weights())
+    return model
 
 
 def build_alone(build, precision, seed):
@@ -124,11 +149,10 @@ def _make_reproducible(seed):
         tf.config.experimental.enable_op_determinism()
 
 
-def _grey_input(model, size):
+def _grey_input(model, size, classes):
     """Put one grey channel in front of a network of one or three: the dataset's files hold R = G = B."""
     from tumor_mri._keras import keras
 
-    classes = len(manifests.CLASSES)
     if model.input_shape not in [(None, *size, channels) for channels in (1, 3)] or model.output_shape != (None, classes):
         raise ValueError(
             f"the network maps {model.input_shape} to {model.output_shape}; expected (None, {size[0]}, {size[1]}, 1 or 3) to "
@@ -148,8 +172,8 @@ def _shuffled_batches(images, labels, rows, config):
     """
     from tumor_mri._keras import keras
 
-    families = recipes.families(config)
-    targets = np.eye(len(manifests.CLASSES), dtype=np.float32)[labels]
+    families = recipes.get(config.recipe).families_of(config)
+    targets = np.eye(len(manifests.get(config.dataset).classes), dtype=np.float32)[labels]
 
     class ShuffledBatches(keras.utils.PyDataset):
         def __init__(self):

@@ -50,7 +50,7 @@ def write(notebooks, output, note="", repository="") -> Path:
         pages.append(_page(name, notebook, output, repository))
     (project, story), (_, spanish) = _about("README.md"), _about("README.es.md")
     shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": _style()}
-    for before, page, after in zip([None, *pages], pages, [*pages[1:], None]):
+    for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=True):
         about = {"title": page.title, "description": page.question}
         _write(output / f"{page.name}.html", _fill("notebook", page=page, before=before, after=after, **about, **shared))
     about = {"title": project, "description": story, "spanish": spanish}

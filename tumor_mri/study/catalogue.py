@@ -13,62 +13,50 @@ FEWER_SEEDS = (1, 2, 3)  # of the report's wider networks
 ONE_SEED = (1,)  # where folds, or images swapped, take the place of seeds
 
 
-def _configs(protocol, widths, seeds=SEEDS, **settings):
-    return [configs.RunConfig(protocol, widths=widths, seed=seed, **settings) for seed in seeds]
-
-
-def _under(settings, *asked):
-    """Runs of one network under several protocols, each asked for as its name, how many folds, and seeds."""
+def _runs(network, protocol, seeds=SEEDS, **settings):
+    """Runs of one network under one protocol: every fold, every seed."""
     return [
-        config
-        for protocol, folds, seeds in asked
-        for fold in range(folds)
-        for config in _configs(protocol, seeds=seeds, fold=fold, **settings)
+        configs.config_of(network, protocol.name, fold=fold, seed=seed, **settings)
+        for fold in range(protocol.folds)
+        for seed in seeds
     ]
 
 
-_A_BASE = _configs("testing_folder", networks.BASE_WIDTHS)
-_B_BASE = _configs("training_only", networks.BASE_WIDTHS)
-_A_CHOSEN = _configs("testing_folder", networks.CHOSEN_WIDTHS)
-_B_CHOSEN = _configs("training_only", networks.CHOSEN_WIDTHS)
-_A_MORE = _configs("testing_folder", networks.MORE_WIDTHS, FEWER_SEEDS)
-_B_MORE = _configs("training_only", networks.MORE_WIDTHS, FEWER_SEEDS)
-_B_SOME_MORE = _configs("training_only", networks.SOME_MORE_WIDTHS, FEWER_SEEDS)
+_A, _B, _GROUPED_FOLDS = protocols.TESTING_FOLDER, protocols.TRAINING_ONLY, protocols.GROUPED
+_A_BASE = _runs("cnn", _A)
+_B_BASE = _runs("cnn", _B)
+_A_CHOSEN = _runs("cnn", _A, widths=networks.CHOSEN_WIDTHS)
+_B_CHOSEN = _runs("cnn", _B, widths=networks.CHOSEN_WIDTHS)
+_A_MORE = _runs("cnn", _A, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
+_B_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
+_B_SOME_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.SOME_MORE_WIDTHS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
-_GROUPED = [
-    config
-    for widths in (networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
-    for fold in range(protocols.GROUPED_FOLDS)
-    for config in _configs("grouped", widths, ONE_SEED, fold=fold)
-]
-_FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", networks.BASE_WIDTHS, ONE_SEED, fold=fold)]
-_B_BASE_EXACT = _configs("training_only", networks.BASE_WIDTHS, precision="float32")
-_OURS = _under(
-    recipes.RESIDUAL,
-    ("grouped", protocols.GROUPED_FOLDS, SEEDS),
-    ("testing_folder", 1, SEEDS),
-    ("training_only", 1, ONE_SEED),
-)
-_LONGER = _under(recipes.LONGER, ("grouped", protocols.GROUPED_FOLDS, (1, 2)), ("testing_folder", 1, SEEDS))
+_GROUPED_BASE = _runs("cnn", _GROUPED_FOLDS, ONE_SEED)
+_GROUPED_CHOSEN = _runs("cnn", _GROUPED_FOLDS, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
+_FOREIGN = _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
+_OURS = _runs("residual", _GROUPED_FOLDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
+_LONGER = _runs("residual", _GROUPED_FOLDS, (1, 2), epochs=120) + _runs("residual", _A, epochs=120)
+_INGREDIENTS = (*recipes.PREPARED.ablations, *networks.RESIDUAL.ablations)
 _ABLATION = [
-    recipes.RESIDUAL,
-    *({**recipes.RESIDUAL, "without": name} for name in recipes.INGREDIENTS),
-    {"recipe": "prepared", "patience": None},
-    {"recipe": "prepared", "patience": None, "without": "schedule"},  # with its own Adam
-    {},  # the report's network and recipe
+    ("residual", {}),
+    *(("residual", {"without": name}) for name in _INGREDIENTS),
+    ("cnn", {"recipe": "prepared"}),
+    ("cnn", {"recipe": "prepared", "without": "schedule"}),  # with its own Adam
+    ("cnn", {}),  # the report's network and recipe
 ]
 _ABLATED = [  # on two folds, not the one that chose the settings
-    configs.RunConfig("grouped", seed=1, fold=fold, **settings) for fold in (1, 2) for settings in _ABLATION
+    configs.config_of(network, "grouped", fold=fold, **settings) for fold in (1, 2) for network, settings in _ABLATION
 ]
+
 STUDIES = {
     "compare-splits": _A_BASE + _B_BASE,
     "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
     "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
-    "honest-evaluation": _SWEEP + _GROUPED,
-    "precision": _B_BASE + _B_BASE_EXACT,  # a control: what bfloat16 costs
-    "network-that-generalises": [config for config in _GROUPED if config.widths == networks.BASE_WIDTHS] + _OURS,
+    "honest-evaluation": _SWEEP + _GROUPED_BASE + _GROUPED_CHOSEN,
+    "precision": _B_BASE + _runs("cnn", _B, precision="float32"),  # a control: what bfloat16 costs
+    "network-that-generalises": _GROUPED_BASE + _OURS,
     "twice-as-long": _LONGER,
     "ablation": _ABLATED,
 }

@@ -8,6 +8,7 @@ import pandas as pd
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import scoring
 from tumor_mri.models import networks
+from tumor_mri.runs import configs
 from tumor_mri.study import gap
 from tumor_mri.text import say, span
 
@@ -96,12 +97,13 @@ def claim_on_table(runs, manifest) -> Verdict:
 def _agrees(printed, table):
     """Whether a printed table is that of `evaluation.classification_table`, to the four digits printed; averages apart."""
     columns = ["precision", "recall", "f1-score", "support"]
-    both = (found.loc[list(manifests.NAMES), columns].to_numpy(dtype=float) for found in (printed, table))
+    both = (found.loc[list(manifests.BRAIN_TUMOUR_MRI.labels), columns].to_numpy(dtype=float) for found in (printed, table))
     return np.allclose(*both, rtol=0, atol=5.1e-5)
 
 
 def _here_on_table(runs, manifest):
-    found = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == networks.CHOSEN_WIDTHS]
+    chosen = configs.config_of("cnn", protocols.TRAINING_ONLY.name, widths=networks.CHOSEN_WIDTHS)
+    found = [run for run in runs if run.config.protocol == chosen.protocol and run.config.same_network(chosen)]
     if not found:
         return "no runs here"
     scores = scoring.run_scores(scoring.image_scores(found, manifest))
@@ -129,12 +131,12 @@ def claim_on_testing(runs, manifest) -> Verdict:
 def testing_pairs(runs, manifest) -> pd.DataFrame:
     """A row for each split A run with a split B run of the same network and seed; accuracies of 1.
 
-    Columns: widths, seed, testing (all of it), near_copies, foreign (points that errors on foreign gliomas cost), from split A;
+    Columns: network, seed, testing (all of it), near_copies, foreign (points that errors on foreign gliomas cost), from split A;
     set_aside, low and high (the middle 95 % of draws of 394), from split B.
     """
     scoring.check_comparable(runs, manifest)
-    split_a, split_b = ([run for run in runs if run.config.protocol == name] for name in ("testing_folder", "training_only"))
-    columns = ["widths", "seed"]
+    split_a, split_b = ([run for run in runs if run.config.protocol == one.name] for one in protocols.REPORT_SPLITS)
+    columns = ["network", "seed"]
     if not split_a or not split_b:
         return pd.DataFrame(columns=[*columns, "testing", "near_copies", "foreign", "set_aside", "low", "high"])
     scores = gap.testing_scores(split_a, manifest).set_index("part")
@@ -155,8 +157,8 @@ def _verdict(held):
 
 
 def _pick(summary, protocol, *widths):
-    labels = [networks.label(width) for width in widths]
-    return summary[(summary["protocol"] == protocol) & summary["widths"].isin(labels)]
+    labels = [configs.config_of("cnn", protocol.name, widths=width).label for width in widths]
+    return summary[(summary["protocol"] == protocol.name) & summary["network"].isin(labels)]
 
 
 def _beside_base(summary, protocol, *widths):
@@ -166,7 +168,7 @@ def _beside_base(summary, protocol, *widths):
 
 
 def _c1(summary):
-    runs = _pick(summary, "testing_folder", networks.BASE_WIDTHS)
+    runs = _pick(summary, protocols.TESTING_FOLDER, networks.BASE_WIDTHS)
     held = (runs["train_accuracy"] > 0.90) & (runs["val_accuracy"] < 0.80)
     return (
         held,
@@ -175,25 +177,25 @@ def _c1(summary):
 
 
 def _c2(summary):
-    runs = _pick(summary, "testing_folder", networks.MORE_WIDTHS)
+    runs = _pick(summary, protocols.TESTING_FOLDER, networks.MORE_WIDTHS)
     return runs["gap"].between(20, 25), f"gap {say(runs['gap'], ' points')}"
 
 
 def _c3(summary):
-    runs = _beside_base(summary, "testing_folder", networks.CHOSEN_WIDTHS)
+    runs = _beside_base(summary, protocols.TESTING_FOLDER, networks.CHOSEN_WIDTHS)
     change = runs["gap"] - runs["gap_base"]
     return change.abs() <= 5, f"gap changes by {say(change, ' points')}"
 
 
 def _c4(summary):
-    runs = _pick(summary, "training_only", networks.BASE_WIDTHS)
+    runs = _pick(summary, protocols.TRAINING_ONLY, networks.BASE_WIDTHS)
     reach = (runs["train_accuracy"] >= 0.90) & (runs["val_accuracy"] >= 0.90)
     here = f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}"
     return reach & runs["gap"].between(4, 6), f"{here}, gap {say(runs['gap'], ' points')}"
 
 
 def _c5(summary):
-    runs = _beside_base(summary, "training_only", networks.MORE_WIDTHS, networks.SOME_MORE_WIDTHS)
+    runs = _beside_base(summary, protocols.TRAINING_ONLY, networks.MORE_WIDTHS, networks.SOME_MORE_WIDTHS)
     change = 100 * (runs["val_accuracy"] - runs["val_accuracy_base"])
     flatter = runs["oscillation"] - runs["oscillation_base"]
     by_seed = [values.groupby(runs["seed"]).mean() for values in (change, flatter)]  # both networks are held against one base run
@@ -203,12 +205,12 @@ def _c5(summary):
 
 
 def _c6(summary):
-    runs = _pick(summary, "training_only", networks.CHOSEN_WIDTHS)
+    runs = _pick(summary, protocols.TRAINING_ONLY, networks.CHOSEN_WIDTHS)
     return runs["gap"] <= 5, f"gap {say(runs['gap'], ' points')}"
 
 
 def _c7(summary):
-    runs = _pick(summary, "training_only", networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
+    runs = _pick(summary, protocols.TRAINING_ONLY, networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
     by_seed = runs.groupby("seed")["epochs_run"].mean()
     here = f"runs end after {runs['epochs_run'].min()} to {runs['epochs_run'].max()} epochs, mean {say(by_seed)}"
     return runs["epochs_run"].between(*REPORT_ENDS), here

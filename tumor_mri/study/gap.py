@@ -32,8 +32,9 @@ def nearest_trained(run, manifest: pd.DataFrame, thumbnails=None) -> pd.DataFram
         neighbour, correlation = near_copies.nearest(thumbnails, validation, train)
         table = pd.DataFrame({"nearest": manifest["path"].to_numpy()[neighbour], "correlation": correlation}, index=asked.index)
     table["nearest"] = table["nearest"].astype(object).where(table["nearest"].notna(), None)
+    dataset = manifests.dataset_of(manifest)
     of = manifest.set_index("path").reindex(table["nearest"])
-    table["nearest_class"] = of["class"].map(dict(zip(manifests.CLASSES, manifests.NAMES))).to_numpy()
+    table["nearest_class"] = of["class"].map(dict(zip(dataset.classes, dataset.labels, strict=True))).to_numpy()
     table["same_group"] = of["group"].to_numpy() == asked["group"].to_numpy()
     table["group_trained"] = asked["group"].isin(manifest["group"].iloc[train])
     return table
@@ -46,7 +47,7 @@ TESTING_SIZE = 394  # images in Testing: too few, says the report
 def testing_scores(runs, manifest) -> pd.DataFrame:
     """How each run does on each part of Testing, and on *unseen Testing*, which lies across the parts; a row a run and part.
 
-    Columns: protocol, widths, seed, part, images, errors, accuracy (of 1), and recall of each class (of 1; NaN where it has no
+    Columns: protocol, network, seed, part, images, errors, accuracy (of 1), and recall of each class (of 1; NaN where it has no
     image).
 
     Raises:
@@ -59,17 +60,17 @@ def testing_scores(runs, manifest) -> pd.DataFrame:
 def _testing_row(run, part, rows, manifest):
     paths = manifest["path"].iloc[rows]
     right, labels = scoring.testing_right(run, paths, manifest), scoring.truth(paths, manifest)
-    row = {"protocol": run.config.protocol, "widths": scoring.network_name(run.config), "seed": run.config.seed, "part": part}
+    row = {"protocol": run.config.protocol, "network": run.label, "seed": run.config.seed, "part": part}
     row |= {"images": len(right), "errors": int((~right).sum()), "accuracy": right.mean()}
-    of_class = {name: right[labels == index] for index, name in enumerate(manifests.NAMES)}
+    of_class = {name: right[labels == index] for index, name in enumerate(manifests.dataset_of(manifest).labels)}
     return row | {name: found.mean() if len(found) else np.nan for name, found in of_class.items()}
 
 
 def foreign_scores(runs, manifest) -> pd.DataFrame:
     """A row a run and foreign glioma that it did not train on, with and without the other half of them in training.
 
-    Columns: protocol, widths, seed, half (that the image is in), path, group, class, right (0 or 1). Only pairs are kept: runs of
-    ``foreign_added``, and for each a run of ``training_only`` with the same network and seed, on the same half.
+    Columns: protocol, network, seed, half (that the image is in), path, group, class, right (0 or 1). Only pairs are kept:
+    runs of ``foreign_added``, and for each a run of ``training_only`` with the same network and seed, on the same half.
 
     Raises:
         EvaluationError: where runs must not be compared, or one trained on what it is scored on.
@@ -77,31 +78,34 @@ def foreign_scores(runs, manifest) -> pd.DataFrame:
     scoring.check_comparable(runs, manifest)
     rows = [_foreign_rows(run, half, images, manifest) for run in runs for half, images in _held_out(run, manifest)]
     found = pd.concat(rows, ignore_index=True)
-    of_pair = found.groupby(["widths", "seed", "half"])["protocol"]
+    of_pair = found.groupby(["network", "seed", "half"])["protocol"]
     return found[of_pair.transform("nunique") == 2].reset_index(drop=True)
 
 
 def _held_out(run, manifest):
     """The halves of the foreign gliomas that a run did not train on, each with its number and rows."""
     halves = enumerate(protocols.foreign_halves(manifest))
-    return [(half, rows) for half, rows in halves if run.config.protocol != "foreign_added" or half != run.config.fold]
+    return [
+        (half, rows) for half, rows in halves if run.config.protocol != protocols.FOREIGN_ADDED.name or half != run.config.fold
+    ]
 
 
 def _foreign_rows(run, half, rows, manifest):
     images = manifest[["path", "group", "class"]].iloc[rows]
-    about = {"protocol": run.config.protocol, "widths": scoring.network_name(run.config), "seed": run.config.seed, "half": half}
+    about = {"protocol": run.config.protocol, "network": run.label, "seed": run.config.seed, "half": half}
     return images.assign(**about, right=scoring.testing_right(run, images["path"], manifest).astype(float))
 
 
 def foreign_recall(scores) -> pd.DataFrame:
-    """Recall on each half, a row a pair of runs: widths, seed, half, images; without and with the other half in training (of 1).
+    """Recall on each half, one row per pair of runs: network, seed, half, images; without and with
+    the other half in training (of 1).
 
     Args:
         scores: `foreign_scores`.
     """
-    keys = ["widths", "seed", "half"]
+    keys = ["network", "seed", "half"]
     recall = scores.pivot_table(index=keys, columns="protocol", values="right")
-    recall = recall.rename(columns={"training_only": "without", "foreign_added": "with"})
+    recall = recall.rename(columns={protocols.TRAINING_ONLY.name: "without", protocols.FOREIGN_ADDED.name: "with"})
     images = scores.groupby(keys)["path"].nunique().rename("images")
     return recall.reindex(columns=["without", "with"]).join(images).reset_index()
 
@@ -121,8 +125,11 @@ def foreign_effect(scores) -> dict:
         raise scoring.EvaluationError(
             "there is no run of foreign_added beside one of training_only with the same network and seed"
         )
-    without, added = (scoring.per_image(scores[scores["protocol"] == name]) for name in ("training_only", "foreign_added"))
-    points = dict(zip(("points", "low", "high"), (100 * value for value in stats.group_difference(without, added))))
+    without, added = (
+        scoring.per_image(scores[scores["protocol"] == protocol.name])
+        for protocol in (protocols.TRAINING_ONLY, protocols.FOREIGN_ADDED)
+    )
+    points = dict(zip(("points", "low", "high"), (100 * value for value in stats.group_difference(without, added)), strict=True))
     return {"without": without["right"].mean(), "with": added["right"].mean(), **points, "pairs": len(foreign_recall(scores))}
 
 
@@ -136,10 +143,10 @@ def draw_accuracies(run, manifest, size, draws=DRAWS) -> np.ndarray:
 
 
 def draw_ranges(runs, manifest, sizes=(TESTING_SIZE, 100)) -> pd.DataFrame:
-    """The middle 95 % of `draw_accuracies`, a row a run and size: widths, seed, size, low, middle, high (of 1)."""
+    """The middle 95 % of `draw_accuracies`, one row per run and size: network, seed, size, low, middle, high (of 1)."""
     rows = []
     for run in runs:
         for size in sizes:
             low, middle, high = np.quantile(draw_accuracies(run, manifest, size), (0.025, 0.5, 0.975))
-            rows.append((scoring.network_name(run.config), run.config.seed, size, low, middle, high))
-    return pd.DataFrame(rows, columns=["widths", "seed", "size", "low", "middle", "high"])
+            rows.append((run.label, run.config.seed, size, low, middle, high))
+    return pd.DataFrame(rows, columns=["network", "seed", "size", "low", "middle", "high"])

@@ -15,15 +15,15 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tumor_mri import stats
-from tumor_mri.datasets import decoding, download, manifests, protocols
+from tumor_mri.datasets import download, manifests, protocols
 from tumor_mri.evaluation import corruptions, scoring
-from tumor_mri.models import gradcam, networks, preprocessing, recipes
+from tumor_mri.models import gradcam, preprocessing, recipes
 from tumor_mri.runs import configs, training
 
 FOLDER = manifests.DATA / "inspection"  # committed
 FOLD = 3  # not the first, which chose among the tries
-REPORT = configs.RunConfig("grouped", networks.BASE_WIDTHS, fold=FOLD)
-OURS = configs.RunConfig("grouped", fold=FOLD, **recipes.RESIDUAL)
+REPORT = configs.config_of("cnn", "grouped", fold=FOLD)
+OURS = configs.config_of("residual", "grouped", fold=FOLD)
 CONFIGS = (REPORT, OURS)
 GOOD = ("as it is", 0)
 CONDITIONS = (GOOD, *((kind, strength) for kind, strengths in corruptions.STRENGTHS.items() for strength in strengths))
@@ -58,18 +58,13 @@ class Inspection:
 
 
 def view(config, scan) -> np.ndarray:
-    """A scan as the network of `config` sees it, uint8: squeezed to 150 x 150 by the report, else prepared.
+    """A scan as the network of `config` sees it, uint8.
 
     Args:
         config: one of `CONFIGS`.
         scan: grey, uint8, (height, width).
     """
-    if config.recipe == "prepared":
-        return preprocessing.prepare(scan)
-    from tumor_mri._keras import keras
-
-    resized = keras.ops.image.resize(scan[..., None].astype(np.float32), decoding.IMAGE_SIZE)  # as Keras' loader does
-    return np.rint(keras.ops.convert_to_numpy(resized)[..., 0]).astype(np.uint8)
+    return recipes.get(config.recipe).view(scan, config.without)
 
 
 def look(config, trained, paths, folder, progress=True) -> Inspection:
@@ -84,9 +79,9 @@ def look(config, trained, paths, folder, progress=True) -> Inspection:
     """
     scans = {path: preprocessing.read(Path(folder) / path) for path in paths}
     good = np.stack([view(config, scan) for scan in scans.values()])
-    model = recipes.load_trained(config, good.shape[1:], trained)
+    model = training.load_trained(config, good.shape[1:], trained)
     probabilities = []
-    for kind, strength in tqdm(CONDITIONS, desc=scoring.network_name(config), unit="condition", disable=not progress):
+    for kind, strength in tqdm(CONDITIONS, desc=config.label, unit="condition", disable=not progress):
         seen = np.stack([view(config, _spoiled(scans[path], kind, strength, path)) for path in paths])
         probabilities.append(_predict(model, seen))
     heat = gradcam.heat_maps(model, good, probabilities[0].argmax(axis=1))
@@ -94,7 +89,7 @@ def look(config, trained, paths, folder, progress=True) -> Inspection:
     with np.errstate(invalid="ignore"):
         share = (heat * dark).sum(axis=(1, 2)) / heat.sum(axis=(1, 2))
     small = np.stack([np.asarray(Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BOX)) for one in heat])
-    name = scoring.network_name(config)
+    name = config.label
     return Inspection(name, np.array(paths, dtype=str), np.stack(probabilities), small, share, dark.mean(axis=(1, 2)))
 
 
@@ -160,16 +155,17 @@ def robustness_table(inspected, manifest) -> pd.DataFrame:
     they are), points_low, points_high (its interval, by bootstrap over groups, scan by scan), missed (share of the tumours named
     "no tumour", of 1).
     """
+    none = manifests.dataset_of(manifest).negative_index
     rows = []
     for found in inspected:
         truth = scoring.truth(found.paths, manifest)
-        groups = manifest.set_index("path")["group"].loc[found.paths].to_numpy()
+        groups = manifests.groups_of(found.paths, manifest)
         classes = found.probabilities.argmax(axis=2)
         right = [pd.DataFrame({"right": (row == truth).astype(float), "group": groups}) for row in classes]
-        for (kind, strength), row, scored in zip(CONDITIONS, classes, right):
+        for (kind, strength), row, scored in zip(CONDITIONS, classes, right, strict=True):
             interval = stats.group_interval(scored["right"], scored["group"])
             points = [100 * value for value in stats.group_difference(right[0], scored)]
-            missed = (row[truth != manifests.NO_TUMOUR] == manifests.NO_TUMOUR).mean()
+            missed = (row[truth != none] == none).mean()
             rows.append((found.network, kind, strength, scored["right"].mean(), *interval, *points, missed))
     columns = ["network", "kind", "strength", "accuracy", "low", "high", "points", "points_low", "points_high", "missed"]
     return pd.DataFrame(rows, columns=columns)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pandas as pd
 
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, scoring
-from tumor_mri.models import preprocessing, published, recipes
+from tumor_mri.models import preprocessing, published
 from tumor_mri.runs import configs, records, training
 
-CONFIG = configs.RunConfig("testing_folder", **recipes.RESIDUAL)  # all of Training, the first seed
+CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Training, the first seed
 
 
 def publish() -> Path:
@@ -36,7 +37,13 @@ def publish() -> Path:
 
 
 def grouped_runs():
-    wanted = [configs.RunConfig("grouped", fold=fold, **recipes.RESIDUAL) for fold in range(protocols.GROUPED_FOLDS)]
+    """The runs of the published network on the grouped folds, of the first seed.
+
+    Raises:
+        PredictionError: if not all of them are recorded.
+    """
+    grouped = protocols.GROUPED
+    wanted = [replace(CONFIG, protocol=grouped.name, fold=fold) for fold in range(grouped.folds)]
     runs = [records.find(config, [records.RECORDED]) for config in wanted]
     if None in runs:
         raise published.PredictionError(
@@ -56,7 +63,7 @@ def write(folder, trained, about, manifest) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model = recipes.load_trained(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
+    model = training.load_trained(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
     model.save(folder / published.MODEL)
     kept = (manifest["split"] == "Training").to_numpy()
     features, _ = published.with_features(model).predict(preprocessing.load_prepared(manifest)[kept][..., None], verbose=0)
@@ -95,4 +102,4 @@ def _each_calibrated_by_the_others(runs, manifest):
         chosen = calibration.calibrate([other for other in runs if other is not run], manifest)
         ours = [np.full(len(run.val_paths), value) for value in chosen]
         parts.append((run.val_probabilities, scoring.truth(run.val_paths, manifest), *ours))
-    return [np.concatenate(part) for part in zip(*parts)]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
