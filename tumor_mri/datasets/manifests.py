@@ -37,6 +37,7 @@ class Dataset:
         manifest: the table of its images, a CSV file.
         kaggle: its handle on Kaggle, ``OWNER/NAME``; empty if it is not there.
         archive: address of a ``.tar.gz`` with its images; empty if there is none.
+        licensed: a column of the manifest; a tumour may be shown in a stored figure only if it has a value there. Empty: all may.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dataset:
     manifest: Path
     kaggle: str = ""
     archive: str = ""
+    licensed: str = ""
 
     def __post_init__(self):
         if len({len(self.classes), len(self.labels), len(self.spanish), len(self.colours)}) > 1:
@@ -112,6 +114,7 @@ BRAIN_TUMOUR_MRI = register(
         manifest=DATA / "manifest.csv",
         kaggle="sartajbhuvaji/brain-tumor-classification-mri",
         archive="https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz",
+        licensed="cheng_slice",  # CC BY 4.0
     )
 )
 
@@ -269,9 +272,11 @@ def _sha256(path):
 
 
 def may_be_shown(manifest):
-    """By path: slices of the Cheng set (CC BY) for tumours, and any image of the class without one, which has none of them."""
-    row_of = manifest.set_index("path")
-    return row_of["cheng_slice"].notna() | (row_of["class"] == dataset_of(manifest).negative)
+    """By path, whether an image may be shown in a stored figure: a licensed one, or one of the class without a tumour."""
+    dataset, row_of = dataset_of(manifest), manifest.set_index("path")
+    if not dataset.licensed:
+        return pd.Series(True, index=row_of.index)
+    return row_of[dataset.licensed].notna() | (row_of["class"] == dataset.negative)
 
 
 def is_testing(manifest: pd.DataFrame) -> np.ndarray:
