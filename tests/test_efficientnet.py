@@ -112,6 +112,32 @@ def test_a_scan_skips_a_block_as_a_whole_and_only_in_training(small):
     assert (kept == kept[:, :1, :1, :1]).all() and 0.85 < (kept[:, 0, 0, 0] > 0).mean() < 0.97
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the fused normalisation is TensorFlow's")
+def test_the_fused_normalisation_gives_the_same_numbers():
+    import tensorflow as tf
+
+    values = np.random.default_rng(0).normal(1, 2, (4, 3, 3, 5)).astype(np.float32)
+    layers = [kind(momentum=0.9) for kind in (keras.layers.BatchNormalization, efficientnet._fused_normalisation())]
+    found = []
+    for layer in layers:
+        entering = tf.Variable(values)
+        with tf.GradientTape() as tape:
+            output = layer(entering, training=True)
+            loss = tf.reduce_sum(output**3)
+        gradients = tape.gradient(loss, [entering, layer.gamma.value, layer.beta.value])
+        found.append([output, *gradients, layer(entering, training=False), *layer.get_weights()])
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_built_to_train_has_the_same_weights(small):
+    model = efficientnet.build_efficientnet(SMALLEST, to_train=True)
+    assert [values.shape for values in model.get_weights()] == [values.shape for values in small.get_weights()]
+    scan = np.random.default_rng(0).integers(0, 256, SMALLEST)
+    assert np.array_equal(answer(model, scan)[0], answer(small, scan)[0])
+    assert np.isfinite(np.asarray(model(scan[None].repeat(2, axis=0).astype(np.float32), training=True))).all()
+
+
 def test_files_that_are_committed():
     backbone = efficientnet.load_weights(efficientnet.BACKBONE)
     assert sum(values.size for values in backbone.values()) == 3_413_024
