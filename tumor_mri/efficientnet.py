@@ -70,7 +70,7 @@ def build_efficientnet(
     """EfficientNet-Lite for scans, or for photographs with its own 1,000 classes.
 
     A grey scan would be shown to the pretrained network three times, once for each colour. The first convolution is linear, so
-    the sum of its kernels over the colours gives the same numbers from one channel, with a third of the work.
+    the sum of its kernels over the colours gives the same numbers from one channel, and the input is a third as large.
 
     Args:
         input_shape: height and width of at least 32 pixels, channels (1 or 3). Pixels are expected in 0 to 255.
