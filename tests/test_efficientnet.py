@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tools import convert_efficientnet, efficientnet_reference
-from tumor_mri import efficientnet
-from tumor_mri.quiet import keras
+from tumor_mri._keras import keras
+from tumor_mri.models import efficientnet
 
 PALACE, DAISY = 698, 985  # classes of ImageNet
 SMALLEST = (32, 32, 1)
@@ -126,7 +126,7 @@ def test_the_fused_normalisation_gives_the_same_numbers():
             loss = tf.reduce_sum(output**3)
         gradients = tape.gradient(loss, [entering, layer.gamma.value, layer.beta.value])
         found.append([output, *gradients, layer(entering, training=False), *layer.get_weights()])
-    for one, other in zip(*found):
+    for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 

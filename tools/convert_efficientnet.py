@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tumor_mri import efficientnet
+from tumor_mri.models import efficientnet
 
 WHEELS = {  # SHA-256 of each package file
     "lite0": "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
@@ -125,7 +125,7 @@ def _array(storage, tensor):
     """A tensor's array. Its axes may lie in memory in any order, so that each has a step of its own."""
     shape, strides = tensor["shape"], tensor["strides"]
     places = np.array(tensor["offset"])
-    for length, step in zip(shape, strides):
+    for length, step in zip(shape, strides, strict=True):
         places = places[..., None] + step * np.arange(length)
     return storage[places]
 
@@ -195,7 +195,7 @@ def main():
     except ConversionError as error:
         sys.exit(str(error))
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name, arrays in zip((efficientnet.BACKBONE, efficientnet.CLASSIFIER), parts):
+    for name, arrays in zip((efficientnet.BACKBONE, efficientnet.CLASSIFIER), parts, strict=True):
         digest = save(rounded(arrays), arguments.folder / name)
         print(f"{digest}  {name}  {(arguments.folder / name).stat().st_size:,} bytes")
 

@@ -12,9 +12,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from tools import convert_efficientnet
-from tumor_mri import dataset
+from tumor_mri.datasets import manifests
 
-REFERENCE = dataset.ROOT / "tests" / "efficientnet_lite0_reference.npz"  # committed
+REFERENCE = manifests.ROOT / "tests" / "efficientnet_lite0_reference.npz"  # committed
 PHOTOGRAPHS = ("china", "flower")
 SIDE = 224  # pixels; what the network was trained with
 

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tumor_mri import dataset
+from tumor_mri import text
+from tumor_mri.datasets import manifests
 
-FOLDER = dataset.DATA / "pretrained"  # committed
+FOLDER = manifests.DATA / "pretrained"  # committed
 BACKBONE, CLASSIFIER = "efficientnet_lite0.npz", "efficientnet_lite0_classifier.npz"
 SHA256 = {
     BACKBONE: "5be89d0fe5fd9678f651d425d769c2e768a4c79f717161ce5bf1734ffe687917",
@@ -37,7 +38,7 @@ VARIANTS = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}  # times as many filters, 
 POOLINGS = ("mean", "mean and maximum")
 
 
-class PretrainedError(Exception):
+class PretrainedError(text.ProjectError):
     """The pretrained weights cannot be used; the text says why and what to do."""
 
 
@@ -93,7 +94,7 @@ def build_efficientnet(
         ValueError: an argument is not one of those above.
         PretrainedError: the file with the weights is missing or damaged.
     """
-    from tumor_mri.quiet import keras  # here, so that reading recorded runs needs no TensorFlow
+    from tumor_mri._keras import keras  # here, so that reading recorded runs needs no TensorFlow
 
     _check_arguments(input_shape, variant, weights, pooling, imagenet_classifier)
     layers = keras.layers
@@ -160,7 +161,7 @@ def _multiple_of_8(filters):
 
 def _block(convolution, entering, block, drop_path, name):
     """An inverted residual block; ``drop_path`` is the share of scans that skip it in training."""
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     layers = keras.layers
     found = entering
@@ -177,7 +178,7 @@ def _block(convolution, entering, block, drop_path, name):
 
 def _convolution(normalisation, entering, filters, size, strides=1, activation=True, name=""):
     """A convolution without bias, normalised over the batch, then ReLU6 or nothing. Depthwise if ``filters`` is None."""
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     layers = keras.layers
     # "same" as TensorFlow pads: with strides 2 and an even size one pixel more on the right and below
@@ -192,7 +193,7 @@ def _fused_normalisation():
     """The class of a batch normalisation that is one operation in training, where Keras has a dozen."""
     import tensorflow as tf
 
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     class FusedNormalisation(keras.layers.BatchNormalization):
         def call(self, inputs, training=None, mask=None):
@@ -214,7 +215,7 @@ def _fused_normalisation():
 
 def _pool(found, pooling):
     """What is kept of all places: the layer ``features``."""
-    from tumor_mri.quiet import keras
+    from tumor_mri._keras import keras
 
     layers = keras.layers
     if pooling == "mean":
