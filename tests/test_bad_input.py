@@ -73,6 +73,13 @@ class World:
         for name in ("http_proxy", "https_proxy"):
             self.patch.setenv(name, address)
 
+    def by_hand(self, full, *empty):
+        """Put part of the dataset where a download would put the whole of it, and splits without an image."""
+        self.serve()
+        shutil.copytree(self.images / full, self.data / download.FOLDER_NAME / full)
+        for split in empty:
+            (self.data / download.FOLDER_NAME / split).mkdir(exist_ok=True)
+
     def write(self, path, content):
         """Write a file of the dataset."""
         (self.images / path).write_bytes(content)
@@ -264,6 +271,16 @@ def refusal(status, text="CREDENTIALS is not valid"):
     return {"status": status, "body": body, "headers": {"Content-Type": "application/json"}}
 
 
+def keep_for_kagglehub(world):
+    """Let kagglehub have a copy of the dataset already, with one byte less, in a cache of the user's."""
+    import kagglehub
+
+    use_kaggle(world, KAGGLEHUB_CACHE=str(world.root / "kept"))
+    shutil.copytree(world.images, world.root / "kept/images")
+    (world.root / "kept/images" / FIRST).write_bytes((world.images / FIRST).read_bytes()[:-1])
+    world.patch.setattr(kagglehub, "dataset_download", lambda handle: str(world.root / "kept/images"))
+
+
 def kaggle_json(world, text):
     (world.root / "home" / "kaggle.json").write_text(text)
     use_kaggle(world)
@@ -346,6 +363,9 @@ CASES = [
     ("extra member", lambda w: w.serve(body=archive(w, member("repository-3ea9f4e/Testing/.x", size=4))), GET, 1, "extra"),
     ("wrong checksum", lambda w: (w.write(FIRST, b"other"), w.serve(body=archive(w))), GET, 1, "truncated"),
     ("nothing in it", lambda w: (w.remove("Testing/no_tumor"), w.serve(body=archive(w))), GET, 1, "missing"),
+    ("half by hand", lambda w: w.by_hand("Training"), GET, 1, f"Testing.*correct .*{download.FOLDER_NAME}, or remove it and run"),
+    ("empty by hand", lambda w: w.by_hand("Training", "Testing"), CHECKED, 1, "orrect .*, or remove it and run"),
+    ("corrupt kagglehub cache", lambda w: keep_for_kagglehub(w), GET, 1, "empty KAGGLEHUB_CACHE, {root}/kept, and try again"),
     # download
     ("no network", lambda w: w.serve(url="http://127.0.0.1:9/"), GET, 1, "refused"),
     ("no such host", lambda w: w.serve(url="http://a.invalid/"), GET, 1, "by hand"),
@@ -383,6 +403,9 @@ CASES = [
     ("enormous picture", lambda w: w.write(FIRST, enormous()), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous file", lambda w: sparse(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous extra file", lambda w: sparse(w, f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
+    ("link to above", lambda w: (w.images / GLIOMA / "up").symlink_to(".."), CHECKED, 1, "up is a link to a f"),
+    ("locked folder", lambda w: w.fail(os, "scandir", errno.EACCES, GLIOMA), "verify", 1, "cannot be opened: Permission denied"),
+    ("all locked", lambda w: w.fail(os, "scandir", errno.EACCES, "tumor"), "audit {root}/images", 1, "8 cannot be read"),
     ("link to nothing", lambda w: (w.images / f"{GLIOMA}/more.jpg").symlink_to("nothing"), CHECKED, 1, "extra.*more.jpg"),
     ("a pipe", lambda w: os.mkfifo(w.images / f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
     ("TUMOR_MRI_DATA absent", lambda w: w.patch.setenv("TUMOR_MRI_DATA", "/absent"), CHECKED, 1, "TUMOR_MRI_DATA is /absent"),
@@ -392,6 +415,9 @@ CASES = [
     ("other folder", lambda w: None, ("verify {root}/home", "audit {root}/home"), 1, "missing: |no image"),
     ("all cut", lambda w: w.write_all(b"\xff\xd8"), "audit {root}/images", 1, "can be read"),
     ("all enormous", lambda w: w.write_all(enormous()), "audit {root}/images", 1, "decompression bomb"),
+    ("predict nothing", lambda w: None, "predict {root}/absent", 1, "absent does not exist"),
+    ("predict a pipe", lambda w: os.mkfifo(w.root / "pipe"), "predict {root}/pipe", 1, "pipe is not a plain file"),
+    ("predict a device", lambda w: None, ("predict /dev/zero", "predict /dev/null"), 1, "/dev/.* is not a plain file"),
     # disk and folders
     ("disk full, archive", lambda w: (w.serve(), w.fail(builtins, "open", errno.ENOSPC, ".download-")), GET, 1, "No space"),
     ("disk full, unpacking", lambda w: (w.serve(body=archive(w)), w.fail(tarfile, "copyfileobj", errno.ENOSPC)), GET, 1, "space"),
@@ -478,7 +504,7 @@ def test_bad_input_is_one_sentence_and_harms_nothing(world, capfd, prepare, comm
     found, out, error = call(command, world.root, capfd)
     assert found == status, error
     *usage, sentence = error.splitlines()
-    assert "error: " in sentence and re.search(words, sentence), error
+    assert "error: " in sentence and re.search(words.replace("{root}", str(world.root)), sentence), error
     assert status == 2 or not usage, error
     assert "Traceback" not in out + error
     assert SECRET not in out + error and "KGAT" not in out + error
@@ -512,6 +538,87 @@ def test_a_good_archive_arrives_whole_even_by_a_redirect(world, capfd):
     target = world.data / download.FOLDER_NAME
     assert manifests.verify(target, manifests.load_manifest()) == []
     assert not list(world.data.glob(".download-*"))
+
+
+def test_two_downloads_at_once_both_succeed(world):
+    target = world.data / download.FOLDER_NAME
+    world.serve()
+
+    def fetch(scratch, progress):
+        shutil.copytree(world.images, scratch / "ours")
+        shutil.copytree(world.images, target)  # by another process, meanwhile
+
+    world.patch.setattr(download, "_fetch_archive", fetch)
+    assert download.download(progress=False) == target
+    assert manifests.verify(target, manifests.load_manifest()) == []
+    assert not list(world.data.glob(".download-*"))
+
+
+def test_part_of_a_dataset_that_appears_during_the_download_is_not_used(world):
+    world.serve()
+
+    def fetch(scratch, progress):
+        shutil.copytree(world.images, scratch / "ours")
+        shutil.copytree(world.images / "Training", world.data / download.FOLDER_NAME / "Training")
+
+    world.patch.setattr(download, "_fetch_archive", fetch)
+    with pytest.raises(manifests.DatasetError, match="not empty"):
+        download.download(progress=False)
+
+
+@pytest.mark.parametrize(("exceptions", "asked"), [("", True), ("*", False)])
+def test_behind_a_proxy_kaggle_is_asked_without_a_connection_of_our_own(world, exceptions, asked):
+    import kagglehub
+
+    world.serve()
+    world.use_proxy("http://127.0.0.1:9")
+    world.patch.setenv("no_proxy", exceptions)
+    world.patch.setattr(download, "_fetch_from_kaggle", world.fetch_from_kaggle)
+    world.fail(socket, "create_connection", errno.ENETUNREACH)
+    world.patch.setattr(kagglehub, "dataset_download", lambda handle: str(world.images))
+    if asked:
+        assert download.download(progress=False) == world.data / download.FOLDER_NAME
+    else:
+        with pytest.raises(manifests.DatasetError, match="Kaggle: .*unreachable"):
+            download.download(progress=False)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_an_own_certificate_authority_is_trusted_by_either_variable(world, variable):
+    world.serve(body=archive(world), url=tls(world))
+    world.patch.setenv(variable, str(world.root / "home/own.pem"))
+    before = dict(os.environ)
+    download.download(progress=False)
+    assert dict(os.environ) == before
+
+
+def test_a_full_disk_stops_no_reading(world, capfd):
+    world.fail(np, "save", errno.ENOSPC, str(world.data))  # but there is room in the temporary folder
+    assert cli.main(["decode"]) == 0
+    assert capfd.readouterr().err == ""
+    (folder,) = (world.root / "tmp").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len(list(folder.iterdir())) == 2 and not list((world.data / "cache").iterdir())
+    world.fail(decoding, "decode", errno.EIO)  # is not called again
+    assert cli.main(["decode"]) == 0, capfd.readouterr()
+
+
+def test_without_room_anywhere_the_images_are_decoded_and_one_line_says_so(world, capfd):
+    before = world.seen()
+    world.fail(np, "save", errno.ENOSPC)
+    assert cli.main(["decode"]) == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.count("No space left") == 2 and "Make room" in line
+    assert [path for path in world.seen() if path not in before] == [world.root / f"tmp/tumor_mri-{os.getuid()}"]
+
+
+def test_class_folders_that_are_links_are_decoded_too(world):
+    manifest = manifests.load_manifest()
+    images = decoding.decode(world.images, manifest)
+    (world.images / GLIOMA).rename(world.root / "elsewhere")
+    (world.images / GLIOMA).symlink_to(world.root / "elsewhere")
+    assert manifests.verify(world.images, manifest) == []
+    assert np.array_equal(decoding.decode(world.images, manifest), images)
 
 
 def test_a_slow_download_that_moves_may_finish(world):

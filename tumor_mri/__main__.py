@@ -153,7 +153,10 @@ def _verify(options):
         print(f"… and {len(problems) - manifests.PROBLEMS_SHOWN:,} more")
     print(f"{len(manifest):,} images expected, {len(problems):,} problems found")
     if problems:
-        raise manifests.DatasetError(f"{len(problems):,} files in {folder} differ from the manifest, the first is {problems[0]}")
+        raise manifests.DatasetError(
+            f"{len(problems):,} files in {folder} differ from the manifest, the first is {problems[0]}. Complete or correct the "
+            "folder, or remove it and run `tumor-mri download`"
+        )
 
 
 def _decode(options):
@@ -174,7 +177,7 @@ def _audit(options):
         found = this_dataset.audit_dataset(folder, manifests.load_manifest())
     print(found)
     tables = (found.facts, found.near_copies, found.unreadable)
-    files = {output / name: table.to_csv(index=False) for name, table in zip(any_folder.TABLES, tables)}
+    files = {output / name: table.to_csv(index=False, lineterminator="\n") for name, table in zip(any_folder.TABLES, tables)}
     if len(found.near_copies):
         files[output / any_folder.GALLERY] = _gallery(found, folder)
     output.mkdir(parents=True, exist_ok=True)
@@ -262,8 +265,8 @@ def _predict(options):
     from tumor_mri import text
     from tumor_mri.models import published
 
-    print("Material for learning, not a diagnostic device.", file=sys.stderr)
     files = published.files_in(options.path)
+    print("Material for learning, not a diagnostic device.", file=sys.stderr)
     found = published.predict(files, published.load(), progress=len(files) > 64)
     if options.json:
         found = found.assign(**{name: found[name].map(text.printable) for name in ("file", "problem")})

@@ -89,7 +89,10 @@ def list_images(folder) -> tuple:
     ours = {path.parent / GALLERY for path in paths if path.name == TABLES[0]}
     kept = [path for path in paths if path.suffix.lower() in SUFFIXES and len(path.parts) in (2, 3) and path not in ours]
     if not kept:
-        locked = "".join(f". {row.path}: {row.reason}" for row in left_out(folder).itertuples())
+        unread = left_out(folder)
+        locked = ""
+        if len(unread):
+            locked = f". {len(unread)} cannot be read; the first is {unread['path'][0]}, which {unread['reason'][0]}"
         raise near_copies.AuditError(
             f"{folder} holds no image in a class folder: expected {folder.name}/CLASS/IMAGE or {folder.name}/SPLIT/CLASS/IMAGE, "
             f"with images named {', '.join(SUFFIXES)}{locked}"
