@@ -24,6 +24,9 @@ def main(arguments=None) -> int:
     Returns:
         The exit status: 0; 1 if the command failed, with one sentence; 130 if it was stopped. Wrong arguments exit with 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name that the terminal cannot show must not cost the answers
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
         return options.command(options) or 0
@@ -150,7 +153,10 @@ def _verify(options):
         print(f"… and {len(problems) - manifests.PROBLEMS_SHOWN:,} more")
     print(f"{len(manifest):,} images expected, {len(problems):,} problems found")
     if problems:
-        raise manifests.DatasetError(f"{len(problems):,} files in {folder} differ from the manifest, the first is {problems[0]}")
+        raise manifests.DatasetError(
+            f"{len(problems):,} files in {folder} differ from the manifest, the first is {problems[0]}. Complete or correct the "
+            "folder, or remove it and run `tumor-mri download`"
+        )
 
 
 def _decode(options):
@@ -160,6 +166,7 @@ def _decode(options):
 
 
 def _audit(options):
+    from tumor_mri import text
     from tumor_mri.audit import any_folder, this_dataset
     from tumor_mri.datasets import manifests
 
@@ -169,15 +176,25 @@ def _audit(options):
     else:
         found = this_dataset.audit_dataset(folder, manifests.load_manifest())
     print(found)
-    output.mkdir(parents=True, exist_ok=True)
-    for name in ("facts", "near_copies", "unreadable"):
-        getattr(found, name).to_csv(output / f"{name}.csv", index=False)
+    tables = (found.facts, found.near_copies, found.unreadable)
+    files = {
+        output / name: table.to_csv(index=False, lineterminator="\n")
+        for name, table in zip(any_folder.TABLES, tables, strict=True)
+    }
     if len(found.near_copies):
-        _gallery(found, folder, output / "gallery.png")
-    print(f"The tables and the gallery are in {output}")
+        files[output / any_folder.GALLERY] = _gallery(found, folder)
+    output.mkdir(parents=True, exist_ok=True)
+    text.write_together(files)
+    if not len(found.near_copies):
+        (output / any_folder.GALLERY).unlink(missing_ok=True)  # an earlier audit's
+        print(f"The tables are in {output}; there is no gallery, as no near-copies were found")
+    else:
+        print(f"The tables and the gallery are in {output}")
 
 
-def _gallery(found, folder, path):
+def _gallery(found, folder):
+    """The pairs of near-copies as a picture, the bytes of a PNG file."""
+    import io
     import warnings
 
     import matplotlib
@@ -187,7 +204,9 @@ def _gallery(found, folder, path):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # agg warns that it shows nothing
-        figures.near_copy_pairs(found.near_copies, folder).savefig(path)
+        picture = io.BytesIO()
+        figures.near_copy_pairs(found.near_copies, folder).savefig(picture, format="png")
+    return picture.getvalue()
 
 
 def _benchmark(options):
@@ -246,12 +265,14 @@ def _claims(options):
 
 
 def _predict(options):
+    from tumor_mri import text
     from tumor_mri.models import published
 
-    print("Material for learning, not a diagnostic device.", file=sys.stderr)
     files = published.files_in(options.path)
+    print("Material for learning, not a diagnostic device.", file=sys.stderr)
     found = published.predict(files, published.load(), progress=len(files) > 64)
     if options.json:
+        found = found.assign(**{name: found[name].map(text.printable) for name in ("file", "problem")})
         print(found.to_json(orient="records", indent=2, force_ascii=False))
     else:
         print(published.as_text(found))

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from tumor_mri.audit import near_copies
-from tumor_mri.datasets import protocols
+from tumor_mri.datasets import folders, protocols
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+TABLES = ("facts.csv", "near_copies.csv", "unreadable.csv")  # of an audit, in its output folder
+GALLERY = "gallery.png"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def audit_folder(folder) -> Audit:
         AuditError: where there is no image to audit, or more pairs of near-copies than `MOST_PAIRS`.
     """
     images, passed_over = list_images(folder)
-    scans = read(folder, images)
+    scans = _with_left_out(read(folder, images), left_out(folder))
     pairs = near_copies.near_copy_pairs(scans.thumbnails)
     facts = [fact("files passed over: no image by name, or in no class folder", passed_over)]
     facts += image_facts(scans, pairs, near_copies.near_copy_sets(len(scans.table), pairs))
@@ -77,21 +79,40 @@ def audit_folder(folder) -> Audit:
 def list_images(folder) -> tuple:
     """The images of a folder, by path: a table with path (relative, with slashes), split and class; and how many other files.
 
+    Links to folders are followed. The gallery that an earlier audit has written into the folder is another file.
+
     Raises:
-        AuditError: where there is no folder, or no image in a class folder.
+        AuditError: if there is no folder, or no image in a class folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise near_copies.AuditError(f"there is no folder {folder}")
-    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    kept = [path for path in paths if path.suffix.lower() in SUFFIXES and len(path.parts) in (2, 3)]
+    paths = [path.relative_to(folder) for path in folders.listing(folder).files]
+    ours = {path.parent / GALLERY for path in paths if path.name == TABLES[0]}
+    kept = [path for path in paths if path.suffix.lower() in SUFFIXES and len(path.parts) in (2, 3) and path not in ours]
     if not kept:
+        unread = left_out(folder)
+        locked = ""
+        if len(unread):
+            locked = f". {len(unread)} cannot be read; the first is {unread['path'][0]}, which {unread['reason'][0]}"
         raise near_copies.AuditError(
             f"{folder} holds no image in a class folder: expected {folder.name}/CLASS/IMAGE or {folder.name}/SPLIT/CLASS/IMAGE, "
-            f"with images named {', '.join(SUFFIXES)}"
+            f"with images named {', '.join(SUFFIXES)}{locked}"
         )
     rows = [(path.as_posix(), "/".join(path.parts[:-2]), path.parts[-2]) for path in kept]
     return pd.DataFrame(rows, columns=["path", "split", "class"]), len(paths) - len(kept)
+
+
+def left_out(folder) -> pd.DataFrame:
+    """What below a folder could be or hold images but cannot be read, such as a locked folder: a table with path and reason."""
+    found = folders.listing(folder).left_out.items()
+    told = [(path, reason) for path, reason in found if path.suffix.lower() in SUFFIXES or path.is_dir()]
+    return pd.DataFrame([(path.relative_to(folder).as_posix(), reason) for path, reason in told], columns=["path", "reason"])
+
+
+def _with_left_out(scans, rows):
+    unreadable = pd.concat([scans.unreadable, rows], ignore_index=True)
+    return replace(scans, unreadable=unreadable.sort_values("path", ignore_index=True))
 
 
 def read(folder, images: pd.DataFrame) -> Scans:

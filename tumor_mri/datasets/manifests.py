@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tumor_mri import text
+from tumor_mri.datasets import folders
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = (_PACKAGE / "data").is_dir()  # a wheel carries the data inside the package, a checkout has them beside it
@@ -209,7 +210,7 @@ def verify(folder, manifest: pd.DataFrame) -> list:
     """Every difference between a folder and the manifest, by SHA-256: a list of `Problem`, empty where there is none.
 
     Raises:
-        DatasetError: where the folder does not exist.
+        DatasetError: if the folder does not exist, or a folder in it cannot be opened.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -247,18 +248,36 @@ def check(folder, manifest: pd.DataFrame) -> None:
     """Make sure that a folder holds the manifest's images and nothing else.
 
     Raises:
-        DatasetError: naming the first problems.
+        DatasetError: naming the first problems, the folder, and what to do.
     """
     problems = verify(folder, manifest)
     if problems:
-        shown = "; ".join(str(problem) for problem in problems[:3])
-        raise DatasetError(f"{len(problems)} files differ from the manifest: {shown}{' …' if len(problems) > 3 else ''}")
+        raise DatasetError(
+            f"{in_short(problems)}. Complete or correct {folder}, or remove it and run `python -m tumor_mri download`"
+        )
+
+
+def in_short(problems) -> str:
+    """How many problems there are, and the first three."""
+    shown = "; ".join(str(problem) for problem in problems[:3])
+    return f"{len(problems)} files differ from the manifest: {shown}{' …' if len(problems) > 3 else ''}"
 
 
 def _list_files(folder):
-    """Paths of all files in the two splits, hidden ones too, and of empty folders: either would change the report's split."""
-    inside = [path for split in SPLITS for path in (folder / split).rglob("*")]
-    kept = [path for path in inside if not path.is_dir() or not any(path.iterdir())]
+    """Paths of all files in the two splits, hidden ones too, and of empty folders: either would change the report's split.
+
+    Raises:
+        DatasetError: if a folder cannot be opened, or is a link to one that it lies in.
+    """
+    kept = []
+    for split in SPLITS:
+        if not (folder / split).is_dir():
+            continue
+        found = folders.listing(folder / split)
+        for path, reason in found.left_out.items():
+            if path.is_dir():
+                raise DatasetError(f"{path} {reason}: mend or remove it")
+        kept += [*found.files, *(path for path in found.empty if path != folder / split), *found.left_out]
     return sorted(path.relative_to(folder).as_posix() for path in kept)
 
 

@@ -312,5 +312,5 @@ def as_markdown(scores) -> str:
 
 def write_data(images, prepared, manifest) -> None:
     """Write what the benchmark commits: ``data/groups.csv`` and ``data/baselines.csv``."""
-    groups_table(manifest).to_csv(GROUPS, index=False, lineterminator="\n")
-    baselines(images, prepared, manifest).round(6).to_csv(BASELINES, index=False, lineterminator="\n")
+    tables = {GROUPS: groups_table(manifest), BASELINES: baselines(images, prepared, manifest).round(6)}
+    text.write_together({path: table.to_csv(index=False, lineterminator="\n") for path, table in tables.items()})

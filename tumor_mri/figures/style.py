@@ -12,6 +12,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib import colors
 
+from tumor_mri import text
 from tumor_mri.datasets import decoding, manifests, phantoms, protocols
 from tumor_mri.models import networks
 
@@ -47,7 +48,8 @@ def _write_for_print(figure, path):
     """Write a figure as SVG. Scans go into it with the pixels that they have, at most 150 a side, not enlarged."""
     for image in itertools.chain.from_iterable(axis.get_images() for axis in figure.axes):
         image.set_interpolation("none")
-    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+    with text.whole(path) as temporary:
+        figure.savefig(temporary, bbox_inches="tight", metadata={"Date": None})
 
 
 def show_scan(axis, path, class_name, folder, seed=0):

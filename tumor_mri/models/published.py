@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
-from tumor_mri.datasets import manifests
+from tumor_mri.datasets import folders, manifests
 from tumor_mri.models import networks, preprocessing
 
 FOLDER = manifests.DATA / "weights"  # committed
@@ -103,18 +103,22 @@ def unit_length(features):
 def files_in(path) -> list:
     """The files to be predicted: the file itself, or all files below a folder, without hidden ones, sorted.
 
+    Links to folders are followed. What cannot be read, such as a pipe or a locked folder, is in the list too: `predict` says why.
+
     Raises:
-        PredictionError: where there is no such file or folder, or nothing in it.
+        PredictionError: if there is no such file or folder, if it is a pipe or a device, or if nothing is in it.
     """
     path = Path(path)
-    if not path.exists():
-        raise PredictionError(f"{path} does not exist")
-    if not path.is_dir():
+    obstacle = folders.obstacle(path)
+    if not obstacle:
         return [path]
-    found = [file for file in sorted(path.rglob("*")) if file.is_file() and not _is_hidden(file.relative_to(path))]
-    if not found:
+    if obstacle != folders.FOLDER:
+        raise PredictionError(f"{path} {obstacle}: name an image file or a folder of them")
+    found = folders.listing(path)
+    shown = [file for file in sorted([*found.files, *found.left_out]) if not _is_hidden(file.relative_to(path))]
+    if not shown:
         raise PredictionError(f"{path} holds no files")
-    return found
+    return shown
 
 
 def _is_hidden(path):
@@ -143,6 +147,9 @@ def predict(files, published, progress=False) -> pd.DataFrame:
 def _predict_some(files, published):
     scans, problems = {}, {}
     for file in files:
+        if obstacle := folders.obstacle(file):  # a pipe would be waited for without end
+            problems[file] = f"{file} {obstacle}"
+            continue
         try:
             scans[file] = preprocessing.prepare(preprocessing.read(file))
         except ValueError as error:

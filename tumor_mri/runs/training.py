@@ -5,6 +5,7 @@ import time
 import numpy as np
 from tqdm.auto import tqdm
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.models import fingerprint, networks, preprocessing, recipes
 from tumor_mri.runs import configs, environment
@@ -74,7 +75,8 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
     logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
 
     if save_to is not None:
-        inner.save(save_to)
+        with text.whole(save_to) as temporary:
+            inner.save(temporary)
     testing = np.flatnonzero(manifests.is_testing(manifest))
     paths = manifest["path"].to_numpy()
     return configs.Run(

@@ -117,16 +117,16 @@ def _write_wheel(folder):
 def _write_bundle(parent, page, user):
     folder = parent / page.slug
     folder.mkdir()
-    text = (notebooks.NOTEBOOKS / f"{page.notebook}.ipynb").read_text(encoding="utf-8")
+    content = (notebooks.NOTEBOOKS / f"{page.notebook}.ipynb").read_text(encoding="utf-8")
     for other in PAGES:
-        text = text.replace(f"]({other.notebook}.ipynb)", f"](https://www.kaggle.com/code/{user}/{other.slug})")
-    (folder / f"{page.notebook}.ipynb").write_text(text, encoding="utf-8", newline="\n")
+        content = content.replace(f"]({other.notebook}.ipynb)", f"](https://www.kaggle.com/code/{user}/{other.slug})")
+    text.write_whole(folder / f"{page.notebook}.ipynb", content)
     _write_json(folder / "kernel-metadata.json", notebook_metadata(page, user))
     return folder
 
 
 def _write_json(path, data):
-    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8", newline="\n")
+    text.write_whole(path, json.dumps(data, indent=2) + "\n")
 
 
 def support_metadata(user) -> dict:

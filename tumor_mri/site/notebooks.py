@@ -130,10 +130,10 @@ def refresh(paths=None) -> None:
     for path in tqdm(paths or notebook_paths(), desc="notebooks", unit="notebook"):
         notebook = _execute(_with_first_cell(_read(path)), path)
         _make_pictures_small(notebook)
-        _write_whole(path, nbformat.writes(notebook) + "\n")
+        text.write_whole(path, nbformat.writes(notebook) + "\n")
         for picture in _story_pictures(notebook):
             STORY.parent.mkdir(exist_ok=True)
-            STORY.write_bytes(picture)
+            text.write_whole(STORY, picture)
 
 
 def _with_first_cell(notebook):
@@ -166,16 +166,6 @@ def _with_palette(picture: bytes) -> bytes:
     file = io.BytesIO()
     small.save(file, "PNG", optimize=True)
     return file.getvalue()
-
-
-def _write_whole(path, text):
-    """Write a text, or leave the file as it was: a full disk must not cost a notebook."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _story_pictures(notebook):

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests
 from tumor_mri.study import catalogue, claims
 
@@ -46,21 +47,18 @@ def write(notebooks, output, note="", repository="") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     pages = []
     for name, notebook in notebooks.items():
-        _write(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
+        text.write_whole(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
         pages.append(_page(name, notebook, output, repository))
     (project, story), (_, spanish) = _about("README.md"), _about("README.es.md")
     shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": _style()}
     for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=True):
         about = {"title": page.title, "description": page.question}
-        _write(output / f"{page.name}.html", _fill("notebook", page=page, before=before, after=after, **about, **shared))
+        content = _fill("notebook", page=page, before=before, after=after, **about, **shared)
+        text.write_whole(output / f"{page.name}.html", content)
     about = {"title": project, "description": story, "spanish": spanish}
     about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
-    _write(output / "index.html", _fill("index", page=None, verdicts=_verdicts(), **about, **shared))
+    text.write_whole(output / "index.html", _fill("index", page=None, verdicts=_verdicts(), **about, **shared))
     return output / "index.html"
-
-
-def _write(path, text):
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _page(name, notebook, output, repository):
@@ -86,7 +84,7 @@ def _pictures(cell, stem, output):
         if "image/png" in one.get("data", {}):
             content = base64.b64decode(one["data"]["image/png"])
             path = f"{stem}-{number}.png"
-            (output / path).write_bytes(content)
+            text.write_whole(output / path, content)
             width, height = struct.unpack(">II", content[16:24])  # where a PNG file has them
             shown = {"alt": " ".join(said.split()), "width": width, "height": height}
             one["metadata"] = {"filenames": {"image/png": path}, "image/png": shown}

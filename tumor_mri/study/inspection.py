@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 from tqdm.auto import tqdm
 
-from tumor_mri import stats
+from tumor_mri import stats, text
 from tumor_mri.datasets import download, manifests, protocols
 from tumor_mri.evaluation import corruptions, scoring
 from tumor_mri.models import gradcam, preprocessing, recipes
@@ -120,15 +120,16 @@ def record(folder=FOLDER) -> None:
 def write(folder, config, found) -> None:
     """Write what a network made of the scans; probabilities and heat with fewer bits than they had."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        Path(folder) / f"{config.network}.npz",
-        network=found.network,
-        paths=found.paths,
-        probabilities=found.probabilities.astype(np.float16),
-        heat=np.rint(255 * found.heat).astype(np.uint8),
-        dark=found.dark.astype(np.float32),
-        dark_area=found.dark_area.astype(np.float32),
-    )
+    with text.whole(Path(folder) / f"{config.network}.npz") as temporary:
+        np.savez_compressed(
+            temporary,
+            network=found.network,
+            paths=found.paths,
+            probabilities=found.probabilities.astype(np.float16),
+            heat=np.rint(255 * found.heat).astype(np.uint8),
+            dark=found.dark.astype(np.float32),
+            dark_area=found.dark_area.astype(np.float32),
+        )
 
 
 def read(folder=FOLDER) -> list:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, scoring
 from tumor_mri.models import preprocessing, published
@@ -64,18 +65,18 @@ def write(folder, trained, about, manifest) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = training.load_trained(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
-    model.save(folder / published.MODEL)
     kept = (manifest["split"] == "Training").to_numpy()
     features, _ = published.with_features(model).predict(preprocessing.load_prepared(manifest)[kept][..., None], verbose=0)
-    np.savez_compressed(
-        folder / published.FEATURES, features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept]
-    )
-    (folder / published.ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    digests = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in (published.MODEL, published.FEATURES, published.ABOUT)
-    }
-    (folder / published.SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
+    names = (published.MODEL, published.FEATURES, published.ABOUT, published.SUMS)
+    with text.whole(*(folder / name for name in names)) as temporaries:  # together: each belongs to the others
+        *contents, sums = temporaries
+        model.save(contents[0])
+        np.savez_compressed(contents[1], features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept])
+        contents[2].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
+        digests = [hashlib.sha256(content.read_bytes()).hexdigest() for content in contents]
+        sums.write_text(
+            "".join(f"{digest}  {name}\n" for digest, name in zip(digests, names, strict=True)), encoding="utf-8", newline="\n"
+        )
 
 
 def answered_table(manifest) -> pd.DataFrame:
