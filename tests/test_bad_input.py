@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 
 from tumor_mri import __main__ as cli
 from tumor_mri import _keras
+from tumor_mri.audit import grouping
 from tumor_mri.datasets import decoding, download, manifests, phantoms
 from tumor_mri.runs import cluster, configs, environment, records
 from tumor_mri.site import kaggle, notebooks
@@ -52,7 +53,10 @@ class World:
         self.answer = {"status": 200, "body": b"", "promise": None, "stall": 0, "drip": 0, "headers": {}}
         for folder in (self.records, root / "tmp", root / "local", self.data / "cache", root / "home"):
             folder.mkdir(parents=True)
-        draw_dataset(self.images).to_csv(self.data / "manifest.csv", index=False)
+        manifest = draw_dataset(self.images)
+        manifest.to_csv(self.data / "manifest.csv", index=False)
+        patch.setattr(manifests, "MANIFEST_SHA256", manifests.table_sha256(self.data / "manifest.csv"))
+        grouping.groups_table(manifest).to_csv(self.data / "groups.csv", index=False)
 
     def serve(self, url=None, largest=None, **answer):
         """Let the server, or an address, give this answer to `download`, where no dataset is on this machine."""

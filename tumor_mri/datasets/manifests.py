@@ -20,6 +20,9 @@ CLASSES = ("glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor")
 NAMES = ("glioma", "meningioma", "no tumour", "pituitary")
 PROBLEMS_SHOWN = 10  # of a folder that differs from the manifest
 NO_TUMOUR = CLASSES.index("no_tumor")
+MANIFEST_SHA256 = "7dd7bfea29a232c71b892acac65a3b8383626be90fd53f12b5e6b2ea68aa6209"  # of data/manifest.csv
+COLUMNS = ["path", "sha256", "bytes", "width", "height", "split", "class", "cheng_slice", "cheng_label", "patient", "group"]
+COLUMNS += ["nearest_training", "nearest_training_corr", "near_copy"]
 
 
 class DatasetError(text.ProjectError):
@@ -39,8 +42,34 @@ class Problem:
 
 
 def load_manifest() -> pd.DataFrame:
-    """The table of all 3,264 images; a row's number is the image's place in every array of this package."""
+    """The table of all 3,264 images; a row's number is the image's place in every array of this package.
+
+    Raises:
+        DatasetError: if the file is not the committed one, down to the last cell.
+    """
+    check_table(DATA / "manifest.csv", MANIFEST_SHA256)
     return pd.read_csv(DATA / "manifest.csv", dtype={"cheng_slice": "Int64", "patient": "string", "cheng_label": "string"})
+
+
+def table_sha256(path: str | Path) -> str:
+    """SHA-256 of a table's text, whatever line ends a checkout gave it: that of the committed file."""
+    return hashlib.sha256(Path(path).read_text(encoding="utf-8-sig", errors="replace").encode()).hexdigest()
+
+
+def check_table(path: str | Path, sha256: str, columns: list[str] = COLUMNS) -> None:
+    """Make sure that a committed table is as it was committed: every row and every column.
+
+    Raises:
+        DatasetError: naming the file and, if it can be told, what is wrong.
+    """
+    if table_sha256(path) == sha256:
+        return
+    lines = Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""]
+    absent = [name for name in columns if name not in lines[0].split(",")]
+    found = f"it has {len(lines) - 1:,} rows, and at least one cell or row differs"
+    if absent:
+        found = f"it lacks the columns {', '.join(absent)}" if any(lines) else "it is empty"
+    raise DatasetError(f"{path} is not the table that was committed: {found}; restore it, or install the package again")
 
 
 def class_indices(manifest: pd.DataFrame) -> np.ndarray:
