@@ -36,6 +36,7 @@ from tqdm.auto import tqdm
 import tumor_mri
 from tumor_mri import __main__ as cli
 from tumor_mri import _keras, text
+from tumor_mri.audit import grouping
 from tumor_mri.datasets import decoding, download, manifests, phantoms
 from tumor_mri.runs import cluster, configs, environment, records
 from tumor_mri.site import kaggle, notebooks
@@ -57,7 +58,13 @@ class World:
         self.answer = {"status": 200, "body": b"", "promise": None, "stall": 0, "drip": 0, "headers": {}}
         for folder in (self.records, root / "tmp", root / "local", self.data / "cache", root / "home"):
             folder.mkdir(parents=True)
-        draw_dataset(self.images).to_csv(self.data / "manifest.csv", index=False)
+        manifest = draw_dataset(self.images)
+        manifest.to_csv(self.data / "manifest.csv", index=False)
+        table = self.data / "manifest.csv"
+        dataset = replace(manifests.BRAIN_TUMOUR_MRI, manifest=table, manifest_sha256=manifests.table_sha256(table))
+        patch.setattr(manifests, "BRAIN_TUMOUR_MRI", dataset)
+        patch.setitem(manifests.DATASETS, dataset.name, dataset)
+        grouping.groups_table(manifest).to_csv(self.data / "groups.csv", index=False)
 
     def serve(self, url=None, largest=None, **answer):
         """Let the server, or an address, give this answer to `download`, where no dataset is on this machine."""

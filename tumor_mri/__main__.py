@@ -75,6 +75,11 @@ def _parser():
     audit = add("audit", _audit, "look for copies, patients on both sides of a split, label conflicts and shortcuts in a dataset")
     audit.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
     audit.add_argument("--output", type=Path, help="default: build/audit")
+    manifest = add("manifest", _manifest, "list the images, with groups and folds that keep patients and copies together")
+    manifest.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
+    manifest.add_argument("--patients", type=Path, metavar="CSV", help="columns path, or a pattern such as */p01_*, and patient")
+    manifest.add_argument("--output", type=Path, help="default: build/manifest")
+    manifest.add_argument("--check", action="store_true", help="compare with the project's committed tables, and write nothing")
     train = add("train", _train, "train the runs that a study still lacks, and list them with their key figures")
     train.add_argument("--study", required=True, type=_study, metavar="STUDY", help="a named table of runs; `runs` lists them")
     train.add_argument("--record", action="store_true", help="into data/results, beside the committed records, not build/runs")
@@ -143,9 +148,11 @@ def _here():
 
 
 def _verify(options):
+    from tumor_mri.audit import grouping
     from tumor_mri.datasets import manifests
 
     folder, manifest = options.folder or _here(), manifests.load_manifest()
+    grouping.check_groups(manifest)
     problems = manifests.verify(folder, manifest)
     for problem in problems[: manifests.PROBLEMS_SHOWN]:
         print(problem)
@@ -190,6 +197,39 @@ def _audit(options):
         print(f"The tables are in {output}; there is no gallery, as no near-copies were found")
     else:
         print(f"The tables and the gallery are in {output}")
+
+
+def _manifest(options):
+    from tumor_mri import text
+    from tumor_mri.audit import grouping
+
+    if options.check:
+        return _check_manifest(options)
+    output = _below_build(options.output, "manifest")
+    patients = grouping.load_patients(options.patients) if options.patients else None
+    known = None if options.folder else grouping.load_known()
+    output.mkdir(parents=True, exist_ok=True)
+    with text.whole(output / "manifest.csv", output / "groups.csv") as (manifest, groups):  # refused at once if it takes none
+        made = grouping.build_manifest(options.folder or _here(), known, patients)
+        made.to_csv(manifest, index=False, lineterminator="\n")
+        grouping.groups_table(made).to_csv(groups, index=False, lineterminator="\n")
+    folds, fewer = grouping.fold_count(made)
+    print(f"{len(made):,} images, {made['group'].nunique():,} groups, {folds} folds{f' ({fewer})' * bool(fewer)}")
+    print(f"manifest.csv and groups.csv are in {output}")
+
+
+def _check_manifest(options):
+    from tumor_mri.audit import grouping
+    from tumor_mri.datasets import manifests
+
+    if options.patients or options.output:
+        raise ValueError("--check compares the project's own tables, and writes nothing: leave out --patients and --output")
+    found = grouping.check_committed(grouping.build_manifest(options.folder or _here(), grouping.load_known()))
+    for sentence in found[: manifests.PROBLEMS_SHOWN]:
+        print(sentence)
+    if found:
+        raise manifests.DatasetError(f"the committed tables are not what these images give: {grouping.told(found)}")
+    print("data/manifest.csv and data/groups.csv are what the images and the known slices give")
 
 
 def _gallery(found, folder):

@@ -146,7 +146,7 @@ def _measure(path):
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
-            grey, colour = _grey(image), _has_colour(image)
+            grey, colour = grey_levels(image), _has_colour(image)
     except Exception as error:  # decoders fail in many ways, and one bad file must not end the audit
         return None, None, " ".join(str(error).split())[:200] or type(error).__name__
     values = {"sha256": hashlib.sha256(content).hexdigest(), "width": grey.width, "height": grey.height, "colour": colour}
@@ -157,7 +157,7 @@ def _measure(path):
     return values, near_copies.standardise(np.asarray(thumbnail)), None
 
 
-def _grey(image):
+def grey_levels(image):
     """Grey levels in 8 bits; as 32-bit floats where the image has more, which 8 would clip."""
     return image.convert("F") if image.mode.startswith(("I", "F")) else image.convert("L")
 

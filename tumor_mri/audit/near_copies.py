@@ -41,7 +41,7 @@ def progress_bar(iterable, text, total):
     return tqdm(iterable, desc=text, total=total, leave=False, disable=in_notebook or None)  # None: shown on a terminal only
 
 
-def nearest(thumbnails, rows=None, reference=None, groups=None, tile=TILE) -> tuple:
+def nearest(thumbnails, rows=None, reference=None, groups=None, tile=TILE, decimals=None) -> tuple:
     """The most alike other image of each row, tile by tile.
 
     Args:
@@ -50,20 +50,24 @@ def nearest(thumbnails, rows=None, reference=None, groups=None, tile=TILE) -> tu
         reference: numbers of the images looked among; None for all.
         groups: a label an image, (images,): neighbours with the same label are banned; missing ones ban nothing.
         tile: images a side of the correlations held at one time.
+        decimals: to which correlations are rounded before they are compared; with float64 thumbnails, copies of one image are
+            then equally alike on any processor, and the first of them is the neighbour. None: as they are.
 
     Returns:
-        Number of the neighbour, int64, and its correlation, float32, both (rows,); -1 and NaN where no neighbour is allowed.
-        Images of one grey have none, and are nobody's.
+        Number of the neighbour, int64, and its correlation, of the thumbnails' type, both (rows,); -1 and NaN where no neighbour
+        is allowed. Images of one grey have none, and are nobody's.
     """
     rows = np.arange(len(thumbnails)) if rows is None else np.asarray(rows)
     reference = np.arange(len(thumbnails)) if reference is None else np.asarray(reference)
     codes = None if groups is None else pd.factorize(np.asarray(groups))[0]
     constant = ~thumbnails.any(axis=1)
     neighbour = np.full(len(rows), -1)
-    best = np.full(len(rows), -np.inf, dtype=np.float32)
+    best = np.full(len(rows), -np.inf, dtype=thumbnails.dtype)
     for at, to in _tiles(len(rows), len(reference), tile):
         here, there = rows[at], reference[to]
         correlation = thumbnails[here] @ thumbnails[there].T
+        if decimals is not None:
+            correlation = correlation.round(decimals)
         correlation[(here[:, None] == there) | constant[here][:, None] | constant[there]] = -np.inf
         if codes is not None:
             correlation[(codes[here][:, None] == codes[there]) & (codes[there] >= 0)] = -np.inf

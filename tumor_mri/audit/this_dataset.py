@@ -31,22 +31,26 @@ def audit_dataset(folder, manifest: pd.DataFrame) -> any_folder.Audit:
 
 
 def manifest_thumbnails(folder, manifest: pd.DataFrame) -> np.ndarray:
-    """Thumbnails as those behind the manifest's `nearest_training_corr`, `near_copy` and `group`, float32, (rows, 1024).
+    """Thumbnails as those behind the manifest's `nearest_training_corr`, `near_copy` and `group`, float32, (rows, 1024)."""
 
-    The JPEG decoder itself shrinks each image, by 2, 4 or 8, to no less than 64 pixels a side; its rounded grey levels are then
+    def read(path):
+        with Image.open(Path(folder) / path) as image:
+            return shrink(image)
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(near_copies.progress_bar(pool.map(read, manifest["path"]), "shrink", len(manifest))))
+
+
+def shrink(image: Image.Image) -> np.ndarray:
+    """The thumbnail of an opened image that is not decoded yet, float32, (1024,), standardised.
+
+    A JPEG decoder itself shrinks the image, by 2, 4 or 8, to no less than 64 pixels a side; its rounded grey levels are then
     averaged down to 32. Twice as fast as full decoding, but the last row and column of a shrunk image may cover less than the
     others, by an amount that depends on its size, so that copies of different sizes correlate a little less.
     """
-
-    def shrink(path):
-        with Image.open(Path(folder) / path) as image:
-            image.draft("L", (2 * near_copies.SIDE, 2 * near_copies.SIDE))
-            return near_copies.standardise(
-                np.asarray(image.convert("L").resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX))
-            )
-
-    with ThreadPoolExecutor() as pool:
-        return np.stack(list(near_copies.progress_bar(pool.map(shrink, manifest["path"]), "shrink", len(manifest))))
+    image.draft("L", (2 * near_copies.SIDE, 2 * near_copies.SIDE))
+    grey = any_folder.grey_levels(image)
+    return near_copies.standardise(np.asarray(grey.resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX)))
 
 
 def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:

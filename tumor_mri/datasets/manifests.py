@@ -18,6 +18,8 @@ ROOT = Path.cwd() if _INSTALLED else _PACKAGE.parent  # what is made here goes b
 LOCAL_DATA = ROOT / "data"
 SPLITS = ("Training", "Testing")
 PROBLEMS_SHOWN = 10  # of a folder that differs from the manifest
+COLUMNS = ["path", "sha256", "bytes", "width", "height", "split", "class", "cheng_slice", "cheng_label", "patient", "group"]
+COLUMNS += ["nearest_training", "nearest_training_corr", "near_copy"]
 
 
 class DatasetError(text.ProjectError):
@@ -36,6 +38,7 @@ class Dataset:
         colours: of the classes in figures; two datasets that share a label share its colour.
         negative: the class of scans without a tumour.
         manifest: the table of its images, a CSV file.
+        manifest_sha256: of that table, see `table_sha256`; empty: it is not checked.
         kaggle: its handle on Kaggle, ``OWNER/NAME``; empty if it is not there.
         archive: address of a ``.tar.gz`` with its images; empty if there is none.
         licensed: a column of the manifest; a tumour may be shown in a stored figure only if it has a value there. Empty: all may.
@@ -50,6 +53,7 @@ class Dataset:
     manifest: Path
     kaggle: str = ""
     archive: str = ""
+    manifest_sha256: str = ""
     licensed: str = ""
 
     def __post_init__(self):
@@ -115,6 +119,7 @@ BRAIN_TUMOUR_MRI = register(
         manifest=DATA / "manifest.csv",
         kaggle="sartajbhuvaji/brain-tumor-classification-mri",
         archive="https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz",
+        manifest_sha256="7dd7bfea29a232c71b892acac65a3b8383626be90fd53f12b5e6b2ea68aa6209",
         licensed="cheng_slice",  # CC BY 4.0
     )
 )
@@ -183,16 +188,46 @@ class Problem:
         return f"{self.kind}: {self.path}" + (f" ({self.detail})" if self.detail else "")
 
 
-def load_manifest(dataset: Dataset = BRAIN_TUMOUR_MRI) -> pd.DataFrame:
+def load_manifest(dataset: Dataset | None = None) -> pd.DataFrame:
     """The table of all images of a dataset; a row's number is the image's place in every array of this package.
+
+    Args:
+        dataset: None for the project's.
+
+    Raises:
+        DatasetError: if the file is not the registered one, down to the last cell.
 
     Example:
         >>> len(load_manifest())
         3264
     """
+    dataset = BRAIN_TUMOUR_MRI if dataset is None else dataset
+    if dataset.manifest_sha256:
+        check_table(dataset.manifest, dataset.manifest_sha256)
     table = pd.read_csv(dataset.manifest, dtype={"cheng_slice": "Int64", "patient": "string", "cheng_label": "string"})
     table.attrs["dataset"] = dataset.name
     return table
+
+
+def table_sha256(path: str | Path) -> str:
+    """SHA-256 of a table's text, whatever line ends a checkout gave it: that of the committed file."""
+    return hashlib.sha256(Path(path).read_text(encoding="utf-8-sig", errors="replace").encode()).hexdigest()
+
+
+def check_table(path: str | Path, sha256: str, columns: list[str] = COLUMNS) -> None:
+    """Make sure that a committed table is as it was committed: every row and every column.
+
+    Raises:
+        DatasetError: naming the file and, if it can be told, what is wrong.
+    """
+    if table_sha256(path) == sha256:
+        return
+    lines = Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""]
+    absent = [name for name in columns if name not in lines[0].split(",")]
+    found = f"it has {len(lines) - 1:,} rows, and at least one cell or row differs"
+    if absent:
+        found = f"it lacks the columns {', '.join(absent)}" if any(lines) else "it is empty"
+    raise DatasetError(f"{path} is not the table that was committed: {found}; restore it, or install the package again")
 
 
 def class_indices(manifest: pd.DataFrame) -> np.ndarray:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
-from tumor_mri.audit import near_copies
+from tumor_mri.audit import grouping, near_copies
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import comparisons, ensembles, scoring
 from tumor_mri.models import fingerprint, networks, published
@@ -40,14 +40,6 @@ def columns(manifest) -> list[str]:
 
 def _unseen_column(label):
     return f"unseen_{label.replace(' ', '_')}"
-
-
-def groups_table(manifest) -> pd.DataFrame:
-    """A row an image: path, group, and the fold of ``grouped`` that it validates in; -1 for Testing."""
-    fold = np.full(len(manifest), -1)
-    for number in range(protocols.GROUPED.folds):
-        fold[protocols.GROUPED.split(manifest, number).validation] = number
-    return manifest[["path", "group"]].assign(fold=fold)
 
 
 def evaluate(build_network, name, seeds=(1,), which=None, epochs=60, images=None, folder=KEPT, retrain=False) -> pd.DataFrame:
@@ -312,5 +304,5 @@ def as_markdown(scores) -> str:
 
 def write_data(images, prepared, manifest) -> None:
     """Write what the benchmark commits: ``data/groups.csv`` and ``data/baselines.csv``."""
-    tables = {GROUPS: groups_table(manifest), BASELINES: baselines(images, prepared, manifest).round(6)}
+    tables = {GROUPS: grouping.groups_table(manifest), BASELINES: baselines(images, prepared, manifest).round(6)}
     text.write_together({path: table.to_csv(index=False, lineterminator="\n") for path, table in tables.items()})
