@@ -13,7 +13,7 @@ from tumor_mri.models import preprocessing, recipes
 from tumor_mri.runs import configs, records
 from tumor_mri.study import inspection
 
-WAYS = len(corruptions.SPOILS)
+WAYS = len(corruptions.CORRUPTIONS)
 
 
 @pytest.fixture(autouse=True)

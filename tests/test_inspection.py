@@ -48,7 +48,7 @@ def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
 def test_each_scan_is_shown_in_each_condition(looked, few):
     _, found = looked
     assert list(found.paths) == list(few["path"])
-    assert len(inspection.CONDITIONS) == 1 + 3 * len(corruptions.SPOILS)
+    assert len(inspection.CONDITIONS) == 1 + 3 * len(corruptions.CORRUPTIONS)
     assert found.probabilities.shape == (len(inspection.CONDITIONS), len(few), 4)
     assert np.allclose(found.probabilities.sum(axis=2), 1, atol=1e-5)
     assert found.heat.shape == (len(few), inspection.SIDE, inspection.SIDE) and 0 <= found.heat.min() <= found.heat.max() <= 1

@@ -1,4 +1,4 @@
-"""What recorded predictions say: scores, comparisons with intervals, calibration, ensembles, corruptions, the benchmark."""
+"""Evaluation of recorded predictions: scores, comparisons with intervals, calibration, ensembles, corruptions, the benchmark."""
 
 from tumor_mri.evaluation.calibration import answered, calibrate, calibration_errors
 from tumor_mri.evaluation.comparisons import (
@@ -15,7 +15,7 @@ from tumor_mri.evaluation.comparisons import (
     recall_differences,
     run_differences,
 )
-from tumor_mri.evaluation.corruptions import spoil
+from tumor_mri.evaluation.corruptions import corrupt
 from tumor_mri.evaluation.ensembles import together, with_flips
 from tumor_mri.evaluation.scoring import (
     BASE,
@@ -55,6 +55,7 @@ __all__ = [
     "classification_table",
     "confused_pairs",
     "confusion",
+    "corrupt",
     "cross_fitted_classes",
     "image_scores",
     "key_figures",
@@ -72,7 +73,6 @@ __all__ = [
     "refuse_mixtures_of_environments",
     "run_differences",
     "run_scores",
-    "spoil",
     "summarise",
     "testing_right",
     "together",

@@ -1,13 +1,15 @@
-"""A benchmark: any Keras network under every protocol, scored alike, beside networks and baselines that need no training.
+"""The benchmark: any Keras network under every protocol, scored in the same way as the project's networks and baselines.
 
-The rules are in ``BENCHMARK.md``. No score here comes from an epoch that was chosen on the images scored, but that of the
-column which shows what it would flatter; and none of Testing from a network that was chosen on Testing.
+The rules are in ``BENCHMARK.md``. No score comes from an epoch chosen on the images scored, except in the column at_best_epoch,
+which shows how much that flatters. No score on Testing comes from a network that was chosen on Testing.
 """
 
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,14 +27,14 @@ from tumor_mri.runs import configs, environment, records, training
 
 GROUPS = manifests.DATA / "groups.csv"
 BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
-PUBLIC = manifests.DATA / "public.csv"  # figures of others, with their addresses
-KEPT = manifests.ROOT / "build" / "benchmark"  # runs of a reader's own networks
+PUBLIC = manifests.DATA / "public.csv"  # results published by others, with their addresses
+OWN_RUNS = manifests.ROOT / "build" / "benchmark"  # of a reader's own networks
 ACCURACY = ["network", "protocol", "seeds", "accuracy", "low", "high", "seeds_low", "seeds_high"]
 FURTHER = ["balanced", "at_best_epoch", "unseen_testing"]
 
 
-def columns(manifest) -> list[str]:
-    """The columns of the table: those of every dataset, and one for each class that unseen Testing holds."""
+def columns(manifest: pd.DataFrame) -> list[str]:
+    """The columns of the table: the same for every dataset, plus one for each class of unseen Testing."""
     unseen = manifest["class"].iloc[protocols.unseen_testing(manifest)].unique()
     labels = manifests.in_class_order(manifests.dataset_of(manifest).label_of(folder) for folder in unseen)
     return ACCURACY + FURTHER + [_unseen_column(label) for label in labels]
@@ -42,30 +44,42 @@ def _unseen_column(label):
     return f"unseen_{label.replace(' ', '_')}"
 
 
-def evaluate(build_network, name, seeds=(1,), which=None, epochs=60, images=None, folder=KEPT, retrain=False) -> pd.DataFrame:
-    """Train a network under the protocols and score it; 7 trainings per seed. Goes on where an earlier call stopped.
+def evaluate(
+    build_network: Callable,
+    name: str,
+    seeds: Sequence[int] = (1,),
+    which: Sequence[str] | None = None,
+    epochs: int = 60,
+    images: np.ndarray | None = None,
+    folder: str | Path = OWN_RUNS,
+    *,
+    retrain: bool = False,
+) -> pd.DataFrame:
+    """Train a network under the benchmark's protocols and score it; 7 trainings per seed.
 
-    If all runs asked for are committed, in ``data/results``, they are read; else those that are not kept yet are trained, in
-    the precision that suits this machine. Says how many minutes the trainings took. With ``TUMOR_MRI_RETRAIN=smoke`` in the
-    environment each is a tiny one, kept nowhere: a test that training works, not a result.
+    If all the runs are committed, in ``data/results``, they are read. Otherwise the missing ones are trained, in the precision
+    that suits this machine, and kept in `folder`: a call that was interrupted resumes there. Prints how many minutes the
+    trainings took. With ``TUMOR_MRI_RETRAIN=smoke`` in the environment every training is tiny and none is kept: this tests that
+    training works, and is not a result.
 
     Args:
-        build_network: function of no arguments that returns a new Keras model each time: 150 x 150, grey or RGB, values 0 to
-            255, to the probabilities of the classes. Compiled, it keeps its optimizer and loss; else it gets the report's.
-        name: letters, digits, ``_`` and ``.``; for the table, and for the files that keep the runs.
-        seeds: of the trainings; an interval over them needs three or more.
+        build_network: function without arguments that returns a new Keras model at each call. The model maps 150 x 150 images,
+            grey or RGB, values 0 to 255, to the probabilities of the classes. A compiled model keeps its optimizer and loss;
+            otherwise it gets the report's.
+        name: letters, digits, ``_`` and ``.``; shown in the table, and part of the names of the record files.
+        seeds: of the trainings; an interval over seeds needs three or more.
         which: names of protocols of the benchmark; None for all of them.
-        epochs: the most epochs of a training.
+        epochs: at most this many per training.
         images: uint8, (3264, 150, 150); None loads the project's.
         folder: where runs trained here are kept.
-        retrain: leave the committed runs alone.
+        retrain: train here even if the runs are committed.
 
     Returns:
         The table of `score`.
 
     Raises:
-        ValueError: for a name that cannot be used, that a network of the project has, or that another network of yours has; for a
-            function that returns the same model twice, which would go on where another run ended.
+        ValueError: if the name is invalid, or belongs to a network of the project or to another network of yours; if
+            `build_network` returns the same model twice, since each run would then continue the one before.
         DatasetError: if there are no images.
     """
     networks.check_name(name)
@@ -88,19 +102,19 @@ def evaluate(build_network, name, seeds=(1,), which=None, epochs=60, images=None
 
 
 def _several(name, values):
-    """A list of values; one alone, or none, is a mistake that would surface later in other words."""
+    """The values as a list; a single value or an empty list is refused here, since later errors would be harder to read."""
     if isinstance(values, (str, int)) or not (found := list(values)):
-        raise ValueError(f"{name} is a list with at least one entry, got {values!r}")
+        raise ValueError(f"{name} must be a list with at least one entry, got {values!r}")
     return found
 
 
 def _complete(wanted, folders, build_network, images):
-    """Runs of one network, read where they are in `folders`, else trained and kept in the last; the table of `score`."""
+    """The table of `score` for runs of one network: found in `folders`, or trained and kept in the last of them."""
     name, manifest = wanted[0].network, manifests.load_manifest()
     built = training.build_alone(build_network, wanted[0].precision, seed=0)
     if training.build_alone(build_network, wanted[0].precision, seed=0) is built:
         raise ValueError(
-            f"the function that builds {name!r} returned the same model twice: build it inside, or runs go on from one another"
+            f"the function that builds {name!r} returned the same model twice: it must create a new model at each call"
         )
     runs = {config: records.find(config, folders) for config in wanted}
     missing = [config for config, found in runs.items() if found is None]
@@ -108,21 +122,23 @@ def _complete(wanted, folders, build_network, images):
         runs[config] = records.keep(training.train(config, images, manifest, build=build_network), folders[-1])
     for config, run in runs.items():
         if not fingerprint.is_of(built, run.environment["architecture"]):
-            raise ValueError(f"{config.key} was trained with another network of the name {name!r}: choose another, or delete it")
+            raise ValueError(
+                f"{config.key} was trained with another network of the name {name!r}: rename yours, or delete that run"
+            )
     minutes = sum(run.seconds for run in runs.values()) / 60
     print(f"{name}: {built.count_params():,} parameters; its {len(runs)} trainings took {minutes:.0f} minutes in all.")
     return score(list(runs.values()), manifest)
 
 
-def score(runs, manifest) -> pd.DataFrame:
-    """One row a network and protocol.
+def score(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFrame:
+    """One row per network and protocol. All scores are shares of 1.
 
     Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
-    (its 95 % interval over groups), seeds_low and seeds_high (that over seeds; NaN for fewer than three), balanced (mean recall
-    of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing
-    and unseen_glioma, _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of
-    1. Where the number of epochs was fixed beforehand none was chosen: at_best_epoch is NaN, and all of unseen Testing may be
-    scored.
+    (its 95 % interval over groups), seeds_low and seeds_high (its 95 % interval over seeds; NaN for fewer than three), balanced
+    (balanced accuracy, the mean recall of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images
+    scored, which flatters), unseen_testing and unseen_glioma, _meningioma, _pituitary (accuracy and recalls on unseen Testing;
+    NaN if Testing chose the epoch). If the number of epochs was fixed beforehand, no epoch was chosen: at_best_epoch is NaN, and
+    unseen Testing is scored.
 
     Raises:
         EvaluationError: if the runs must not be compared, or a seed lacks a fold of its protocol or has one twice.
@@ -138,10 +154,10 @@ def score(runs, manifest) -> pd.DataFrame:
 
 
 def _check_folds(runs):
-    """Make sure that each seed of one network and protocol has each fold once.
+    """Check that each seed of one network and protocol has each fold exactly once.
 
     Raises:
-        EvaluationError: naming what is missing, or there twice.
+        EvaluationError: naming the seed and its folds.
     """
     for seed, folds in _folds_by_seed(runs).items():
         wanted = list(range(protocols.get(runs[0].config.protocol).folds))
@@ -159,7 +175,7 @@ def _folds_by_seed(runs):
 
 
 def _score_runs(runs, manifest):
-    """The row of the runs of several seeds, all folds of each."""
+    """The scores of one row, from runs of one or more seeds with all their folds."""
     images = scoring.image_scores(runs, manifest)
     intervals = (*comparisons.over_groups(images), *comparisons.over_seeds(images))
     row = {
@@ -170,14 +186,14 @@ def _score_runs(runs, manifest):
     }
     if runs[0].chose_epoch:
         row["at_best_epoch"] = images["right_at_best"].mean()
-        if protocols.is_unseen(runs[0].val_paths, manifest).any():  # unseen Testing chose its epoch
+        if protocols.is_unseen(runs[0].val_paths, manifest).any():  # these images chose the epoch
             return row
     unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in runs]
     return row | pd.DataFrame(unseen).mean().to_dict()
 
 
 def _score_unseen(classes, manifest):
-    """Accuracy and recalls on unseen Testing, from the predicted classes of all of Testing, in the manifest's order."""
+    """Accuracy and recalls on unseen Testing, from the predicted classes of all of Testing in the manifest's order."""
     testing = np.flatnonzero(manifests.is_testing(manifest))
     kept = np.isin(testing, protocols.unseen_testing(manifest))
     actual, labels = manifests.class_indices(manifest)[testing][kept], manifests.dataset_of(manifest).labels
@@ -186,12 +202,14 @@ def _score_unseen(classes, manifest):
     return {"unseen_testing": right.mean(), **recalls}
 
 
-def baselines(images, prepared, manifest) -> pd.DataFrame:
-    """Scores that need no network, as `score` gives them: the nearest thumbnail of 32 x 32, logistic regression on thumbnails.
+def baselines(images: np.ndarray, prepared: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Scores of two baselines without a network: 1-nearest neighbour and logistic regression, on thumbnails of 32 x 32.
+
+    The columns are those of `score`.
 
     Args:
         images: uint8, (rows of the manifest, 150, 150).
-        prepared: the same scans without what tells their source, uint8, (rows, 96, 96): `preprocessing.load_prepared`.
+        prepared: the same scans without traces of their source, uint8, (rows, 96, 96): `preprocessing.load_prepared`.
         manifest: table of the images.
     """
     methods = {"1-nearest neighbour": _nearest_class, "logistic regression": _linear_class}
@@ -215,7 +233,7 @@ def _nearest_class(thumbnails, labels, train, asked):
 
 
 def _linear_class(thumbnails, labels, train, asked):
-    scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty takes for granted
+    scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty assumes
     model = LogisticRegression(C=0.01, solver="newton-cg").fit(scale * thumbnails[train], labels[train])
     return model.predict(scale * thumbnails[asked])
 
@@ -238,11 +256,11 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
     return figures | pd.DataFrame(unseen).mean().to_dict()
 
 
-def recorded() -> list:
-    """The committed runs that count in the table.
+def recorded() -> list[configs.Run]:
+    """The committed runs that enter the table.
 
-    They are of whole networks, in the published precision, on all images of a protocol of the benchmark. A seed of which a fold
-    is not recorded yet does not count.
+    Included are runs of complete networks (no ablations), in the published precision, on all images of a protocol of the
+    benchmark. A seed is left out until all its folds are recorded.
     """
     usual = {protocol.name for protocol in protocols.in_benchmark()}
     runs = [run for run in records.load_all(records.RECORDED) if run.config.precision == "mixed_bfloat16"]
@@ -253,11 +271,11 @@ def recorded() -> list:
     ]
 
 
-def combined(runs) -> list:
-    """What the published network says with the mirrored scan, and its seeds together, both ways.
+def combined(runs: Sequence[configs.Run]) -> list[configs.Prediction]:
+    """Predictions of the published network with test-time augmentation, as an ensemble of seeds, and with both.
 
     Returns:
-        list of predictions, see `ensembles`; seeds answer together if there are two or more, in all folds of the protocol.
+        See `ensembles`. Seeds form an ensemble if two or more are recorded in all folds of the protocol.
     """
     plain = [run for run in runs if run.config.same_network(configs.config_of(published.NETWORK, run.config.protocol))]
     mirrored = [ensembles.with_flips(run) for run in plain]
@@ -275,12 +293,12 @@ def _seeds_together(runs):
     return found
 
 
-def table(manifest, own=None) -> pd.DataFrame:
-    """The benchmark's table: the committed baselines, the recorded runs, and what the published ones say together.
+def table(manifest: pd.DataFrame, own: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The benchmark's table: the committed baselines, the recorded runs, and ensembles of the published network.
 
     Args:
         manifest: table of the images.
-        own: rows of `evaluate`, which come last; recorded ones of the same networks make way for them.
+        own: rows of `evaluate`, which come last; they replace recorded rows of the same networks.
     """
     runs = recorded()
     scores = score(runs + combined(runs), manifest)
@@ -290,8 +308,8 @@ def table(manifest, own=None) -> pd.DataFrame:
     return pd.concat([found[~found["network"].isin(own["network"])], own], ignore_index=True)
 
 
-def as_markdown(scores) -> str:
-    """A table of `score` for people: percentages, beside each accuracy its intervals."""
+def as_markdown(scores: pd.DataFrame) -> str:
+    """A table of `score` as Markdown: percentages, each accuracy followed by its intervals."""
     shares = [name for name in scores if name not in ACCURACY[:3]]
     percent = (100 * scores[shares].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
     shown = scores[["network", "protocol"]].assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
@@ -302,7 +320,7 @@ def as_markdown(scores) -> str:
     return text.as_markdown(shown)
 
 
-def write_data(images, prepared, manifest) -> None:
-    """Write what the benchmark commits: ``data/groups.csv`` and ``data/baselines.csv``."""
+def write_data(images: np.ndarray, prepared: np.ndarray, manifest: pd.DataFrame) -> None:
+    """Write the benchmark's committed tables: ``data/groups.csv`` and ``data/baselines.csv``."""
     tables = {GROUPS: grouping.groups_table(manifest), BASELINES: baselines(images, prepared, manifest).round(6)}
     text.write_together({path: table.to_csv(index=False, lineterminator="\n") for path, table in tables.items()})

@@ -1,5 +1,6 @@
-"""Accuracies, recalls and differences between networks, with their intervals."""
+"""Accuracies, recalls and differences between networks, with confidence intervals."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -10,12 +11,15 @@ from tumor_mri import stats
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import scoring
 
-SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
-_PAIRED = ["protocol", "seed", "fold"]  # what two runs share that are compared as a pair
+SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two seeds is too wide to be useful
+_PAIRED = ["protocol", "seed", "fold"]  # columns in which the two runs of a pair agree
 
 
-def accuracy_table(scores) -> pd.DataFrame:
-    """One row a protocol and network: seeds, images, accuracy (cross-fitted), low, high, over; see `mean_and_interval`."""
+def accuracy_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per protocol and network, from `scoring.image_scores`.
+
+    Columns: protocol, network, seeds (how many), images, accuracy (cross-fitted), low, high, over; see `mean_and_interval`.
+    """
     rows = [
         {
             "protocol": protocol,
@@ -29,11 +33,18 @@ def accuracy_table(scores) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def mean_and_interval(scores) -> tuple:
-    """Mean of ``right`` in rows of `image_scores`, low and high end of its 95 % interval, and what that is over.
+def mean_and_interval(scores: pd.DataFrame) -> tuple[float, float, float, str]:
+    """Mean of ``right`` in rows of `scoring.image_scores`, its 95 % interval (low, high), and what the interval is over.
 
-    From three seeds on it is the one over ``seeds``, `over_seeds`. With fewer, and under ``grouped``, which asks about other
-    patients, it is the one over ``groups``, `over_groups`.
+    With three or more seeds the interval is over ``seeds``: see `over_seeds`. With fewer, and under protocols such as
+    ``grouped`` that ask about other patients, it is over ``groups``: see `over_groups`.
+
+    Example:
+        >>> from tumor_mri.runs import configs, records
+        >>> run = records.find(configs.config_of("residual", "grouped", fold=1), [records.RECORDED])
+        >>> mean, low, high, over = mean_and_interval(scoring.image_scores([run], manifests.load_manifest()))
+        >>> bool(low < mean < high), over
+        (True, 'groups')
     """
     mean, seeds = scoring.per_image(scores)["right"].mean(), over_seeds(scores)
     if about_patients(scores) or np.isnan(seeds).any():
@@ -41,13 +52,13 @@ def mean_and_interval(scores) -> tuple:
     return mean, *seeds, "seeds"
 
 
-def about_patients(scores) -> bool:
-    """Whether all protocols of a table ask about other patients, so that their main interval is over groups."""
+def about_patients(scores: pd.DataFrame) -> bool:
+    """Whether all protocols of a table ask about other patients; their main interval is then over groups."""
     return {protocols.get(name).interval for name in scores["protocol"].unique()} == {"groups"}
 
 
-def over_seeds(scores) -> tuple:
-    """Low and high end of the 95 % t interval over seeds: what other trainings of the same network would give.
+def over_seeds(scores: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % t interval over seeds (low, high): uncertainty about other trainings of the same network.
 
     NaN for fewer than three seeds.
     """
@@ -58,14 +69,14 @@ def over_seeds(scores) -> tuple:
     return mean - half, mean + half
 
 
-def over_groups(scores) -> tuple:
-    """Low and high end of the 95 % interval by bootstrap over groups of the images' means: what other patients would give."""
+def over_groups(scores: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % interval by bootstrap over groups of images (low, high): uncertainty about other patients."""
     images = scoring.per_image(scores)
     return stats.group_interval(images["right"], images["group"])
 
 
-def class_recalls(scores) -> pd.DataFrame:
-    """Recall of each class under each protocol, mean over runs, with its interval over groups; of 1.
+def class_recalls(scores: pd.DataFrame) -> pd.DataFrame:
+    """Recall of each class under each protocol, averaged over runs, with its interval over groups; of 1.
 
     Columns: protocol, class, images, recall, low, high; a class without images has no row.
     """
@@ -80,11 +91,11 @@ def class_recalls(scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["protocol", "class", "images", "recall", "low", "high"])
 
 
-def recall_differences(first, second) -> pd.DataFrame:
-    """How much higher ``right`` is in `second` than in `first`, over all images and by class, in points.
+def recall_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """How much higher accuracy and recall are in `second` than in `first`, in percentage points.
 
     Args:
-        first, second: tables of `image_scores`. On the same images the comparison is by image.
+        first, second: tables of `scoring.image_scores`. Images that are in both are compared as pairs.
 
     Returns:
         Columns: class (``all`` for all images), images (of `first`), first and second (means, of 1), difference, low and high
@@ -100,15 +111,16 @@ def recall_differences(first, second) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "first", "second", "difference", "low", "high"])
 
 
-def run_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
-    """Accuracy (cross-fitted) of each run minus that of a reference's run of the same protocol, seed and fold, in points.
+def run_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
+    """Difference in accuracy (cross-fitted) between each run and the reference network's run, in percentage points.
 
     Args:
-        scores: `image_scores`.
-        reference: a network, as the column network names it.
+        scores: table of `scoring.image_scores`.
+        reference: a network, by its name in the column network.
 
     Returns:
-        Columns: protocol, network, seed, fold, difference; a run without such a partner has no row.
+        Columns: protocol, network, seed, fold, difference. Runs are paired by protocol, seed and fold; a run without a partner
+        has no row.
     """
     runs = scoring.run_scores(scores)
     is_reference = runs["network"] == reference
@@ -117,26 +129,28 @@ def run_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
     return pairs[["protocol", "network", "seed", "fold", "difference"]]
 
 
-def mean_of_seeds(scores) -> pd.DataFrame:
-    """Rows of `image_scores` averaged over seeds, image by image, as if they were of seed 1.
+def mean_of_seeds(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `scoring.image_scores` averaged over seeds, image by image, and labelled as seed 1.
 
-    For the reference of `network_differences`: a run of one seed is then held against what another network reaches in the mean,
-    and not against the luck of one training.
+    For the reference of `network_differences`: a network with one seed is then compared with the average training of the
+    reference, not with a single one that may be lucky.
     """
     same = ["protocol", "network", "fold", "path", "group", "class"]
     return scores.groupby(same, sort=False, as_index=False).mean(numeric_only=True).assign(seed=1)[scores.columns]
 
 
-def network_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
-    """How each network differs from a reference in accuracy (cross-fitted), in points; a row a protocol and network.
+def network_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
+    """Difference in accuracy (cross-fitted) between each network and a reference, in percentage points.
+
+    The 95 % interval is over ``seeds`` with three or more pairs of seeds (`stats.paired_difference`). With fewer, and under
+    protocols such as ``grouped`` that ask about other patients, it is over ``groups`` (`stats.group_difference`).
 
     Args:
-        scores, reference: as `run_differences` takes them.
+        scores, reference: see `run_differences`.
 
     Returns:
-        Columns: protocol, network, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
-        `statistics.paired_difference`; with fewer, and under ``grouped``, which asks about patients, ``groups``, by
-        `statistics.group_difference`), difference, low, high, detectable (NaN over groups).
+        One row per protocol and network. Columns: protocol, network, pairs (of seeds), over (``seeds`` or ``groups``),
+        difference, low, high, detectable (see `stats.detectable_difference`; NaN over groups).
     """
     rows = []
     for (protocol, network), found in run_differences(scores, reference).groupby(["protocol", "network"], sort=False):
@@ -155,11 +169,11 @@ def network_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def mcnemar_pairs(scores) -> pd.DataFrame:
-    """McNemar's test for every two runs of a protocol that differ in the seed alone, or in the widths alone.
+def mcnemar_pairs(scores: pd.DataFrame) -> pd.DataFrame:
+    """McNemar's test for every two runs of a protocol that differ only in the seed, or only in the network.
 
-    Folds of one network and seed are one, and each is taken at its restored epochs. Columns: protocol, differ (``seed`` or
-    ``network``), first, second, discordant (images that only one of them names rightly), p.
+    Folds of one network and seed are pooled, each at its restored epoch. Columns: protocol, differ (``seed`` or ``network``),
+    first, second, discordant (images that only one of the two classifies correctly), p.
     """
     rows = []
     for protocol, found in scores.groupby("protocol", sort=False):
@@ -174,13 +188,13 @@ def mcnemar_pairs(scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["protocol", "differ", "first", "second", "discordant", "p"])
 
 
-def precision_scores(runs, manifest) -> pd.DataFrame:
-    """The table of `image_scores` for runs of two precisions, whose names stand in the column network.
+def precision_scores(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFrame:
+    """The table of `scoring.image_scores` for runs of two precisions, with the precision in the column network.
 
-    The one place where precisions stand side by side, for `network_differences`: `check_comparable` still refuses to pool them.
+    For `network_differences`. Only here are precisions compared; everywhere else `scoring.check_comparable` refuses to mix them.
 
     Raises:
-        EvaluationError: where runs differ in more than seed and precision, or a seed lacks its partner.
+        EvaluationError: if runs differ in more than seed and precision, or a seed lacks its partner.
     """
     scoring.refuse_mixtures_of_environments(runs)
     scoring.refuse_mixture("settings", [replace(run.config, seed=1, precision="float32").key for run in runs])

@@ -1,8 +1,9 @@
-"""Ensembles: a network with the mirrored scan beside the scan (test-time augmentation), and runs of several seeds together.
+"""Ensembles: one run averaged over a scan and its mirror image (test-time augmentation), or runs of several seeds averaged.
 
-Each gives a `configs.Prediction`: the mean of the members' probabilities.
+Each is a `configs.Prediction`: the mean of the members' probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from tumor_mri.runs.configs import Prediction, Run
 
 
 def with_flips(run: Run) -> Prediction:
-    """The mean of a run's probabilities for each scan and for the scan mirrored left to right.
+    """Test-time augmentation: the mean of a run's probabilities for each scan and for the scan mirrored left to right.
 
     Raises:
         ValueError: if the run did not record mirrored scans.
@@ -23,18 +24,24 @@ def with_flips(run: Run) -> Prediction:
     return Prediction((run,), "flips", validation, testing)
 
 
-def together(runs) -> Prediction:
-    """The mean probabilities of runs of several seeds.
+def together(runs: Sequence[Run | Prediction]) -> Prediction:
+    """An ensemble of several seeds: the mean of the runs' probabilities.
 
     Args:
-        runs: runs, or predictions with flips, of one network, recipe, protocol and fold.
+        runs: runs, or predictions of `with_flips`, of one network, recipe, protocol and fold.
 
     Raises:
         ValueError: if they differ in more than the seed.
+
+    Example:
+        >>> from tumor_mri.runs import configs, records
+        >>> seeds = [configs.config_of("residual", "grouped", fold=1, seed=seed) for seed in (1, 2)]
+        >>> together([records.find(config, [records.RECORDED]) for config in seeds]).label
+        'residual, 2 seeds together'
     """
     ways = {run.how for run in runs if isinstance(run, Prediction)}
     if len({replace(run.config, seed=1) for run in runs}) > 1 or len({run.label for run in runs}) > 1:
-        raise ValueError("only runs that differ in nothing but the seed answer together")
+        raise ValueError("an ensemble needs runs that differ in nothing but the seed")
     members = tuple(member for run in runs for member in getattr(run, "members", (run,)))
     how = ", ".join([*ways, f"{len(runs)} seeds together"])
     validation = np.mean([run.val_probabilities for run in runs], axis=0)

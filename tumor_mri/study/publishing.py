@@ -1,8 +1,9 @@
-"""The published network: trained, calibrated on the grouped folds, and written with its digests."""
+"""Publishing a network: train it, calibrate it on the grouped folds, and write it with the digests of its files."""
 
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,13 @@ CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Traini
 
 
 def publish() -> Path:
-    """Train the published network on all of Training, and write its files and its record; returns the folder.
+    """Train the published network on all of Training, write its files and its record, and return the folder.
 
-    Temperature and threshold come from the recorded runs of the same recipe on the grouped folds, that is from patients that
-    those networks had not met, and not from any scan of Testing.
+    Temperature and threshold come from the recorded runs of the same recipe on the grouped folds. They rest on patients that
+    those networks had not trained on, and on no scan of Testing.
 
     Raises:
-        PredictionError: where those runs are not recorded.
+        PredictionError: if those runs are not recorded.
     """
     manifest = manifests.load_manifest()
     temperature, threshold = calibration.calibrate(grouped_runs(), manifest)
@@ -37,8 +38,8 @@ def publish() -> Path:
     return published.FOLDER
 
 
-def grouped_runs():
-    """The runs of the published network on the grouped folds, of the first seed.
+def grouped_runs() -> list[configs.Run]:
+    """The runs of the published network on the grouped folds, with the first seed.
 
     Raises:
         PredictionError: if not all of them are recorded.
@@ -53,13 +54,15 @@ def grouped_runs():
     return runs
 
 
-def write(folder, trained, about, manifest) -> None:
-    """Write the files of the published network: in float32 whatever it trained in, with the features of all Training scans.
+def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.DataFrame) -> None:
+    """Write the files of the published network, in float32 whatever precision it trained in.
+
+    Among the files are the features of all Training scans, for finding the scans most similar to a new one.
 
     Args:
-        folder: where to.
+        folder: to write to.
         trained: path of the trained network, in Keras' format.
-        about: temperature, abstain_below and whatever else tells of it.
+        about: temperature, abstain_below and further facts about the network.
         manifest: table of the images.
     """
     folder = Path(folder)
@@ -79,10 +82,11 @@ def write(folder, trained, about, manifest) -> None:
         )
 
 
-def answered_table(manifest) -> pd.DataFrame:
-    """`answered` for new patients of Training, for Testing and for its unseen part: a row each, named in the column images.
+def answered_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """`calibration.answered` of the published network: for new patients of Training, for Testing and for unseen Testing.
 
-    No row chose its own temperature and threshold: those of a grouped fold come from the other four.
+    One row each, named in the column images. No images choose their own temperature and threshold: for each grouped fold they
+    come from the other four folds.
     """
     said, testing = published.about(), records.find(CONFIG, [records.RECORDED])
     truth = scoring.truth(testing.test_paths, manifest)
@@ -97,7 +101,7 @@ def answered_table(manifest) -> pd.DataFrame:
 
 
 def _each_calibrated_by_the_others(runs, manifest):
-    """Probabilities, truth, temperature and threshold of each image, the last two from the folds that it is not in."""
+    """Probabilities, truth, temperature and threshold of each image; the last two come from the folds that it is not in."""
     parts = []
     for run in runs:
         chosen = calibration.calibrate([other for other in runs if other is not run], manifest)
