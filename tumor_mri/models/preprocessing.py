@@ -1,7 +1,7 @@
 """Preparing scans (crop to the head, equalise grey levels) and data augmentation.
 
 Framing, size and contrast differ between the sources of this dataset, and so do the classes. A network that recognises the source
-of a scan can guess its class without looking at the tumour. Preparation removes such hints, so a network cannot learn them.
+of a scan can guess its class without looking at the tumour. Preparation removes most of these hints.
 """
 
 from collections.abc import Iterable
@@ -43,10 +43,8 @@ def find_head(scan: np.ndarray) -> tuple[float, float, float, float]:
     small = np.asarray(Image.fromarray(scan).resize((SMALL, SMALL), Image.Resampling.BOX), dtype=float)
     inner = small[FRAME:-FRAME, FRAME:-FRAME]
     ring = np.concatenate([inner[:2].ravel(), inner[-2:].ravel(), inner[:, :2].ravel(), inner[:, -2:].ravel()])
-    background, tissue = (
-        np.quantile(ring, 0.25),
-        np.quantile(inner, 0.95),
-    )  # the corners stay dark even if the border cuts the head
+    # a low quantile of the ring: the corners are background even if the head touches the border
+    background, tissue = np.quantile(ring, 0.25), np.quantile(inner, 0.95)
     bright = np.zeros(small.shape, dtype=bool)
     bright[FRAME:-FRAME, FRAME:-FRAME] = inner > background + EDGE_BRIGHTNESS * (tissue - background)
     parts, count = ndimage.label(ndimage.binary_opening(bright, iterations=2))
