@@ -25,7 +25,7 @@ from tumor_mri.runs import configs
 
 FORMAT = 1
 RECORD_SIZE = 200_000  # bytes: more than one record needs
-LARGEST_UNPACKED = 50_000_000  # bytes; a record unpacks to about 400 kB: refuse far larger files
+LARGEST_UNPACKED = 50_000_000  # bytes; a record unpacks to less than 400 kB: refuse far larger files
 ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
 FLIPPED = ("val_flipped", "test_flipped")  # only in runs that have them
 RENAMED = {"residual": "shortcuts"}  # ingredients: name in records of version 1, name now
