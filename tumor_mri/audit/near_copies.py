@@ -70,8 +70,8 @@ def nearest(
             then equally alike on any processor, and the first of them is the neighbour. None: as they are.
 
     Returns:
-        Index of the neighbour, int64, and its correlation, of the thumbnails' type, both (rows,); -1 and NaN if no neighbour is allowed.
-        Uniform images neither have nor are neighbours.
+        Index of the neighbour, int64, and its correlation, of the thumbnails' type, both (rows,); -1 and NaN if no
+        neighbour is allowed. Uniform images neither have nor are neighbours.
 
     Example:
         >>> images = [[0, 1, 2], [0, 2, 4], [2, 1, 0]]

@@ -1,6 +1,7 @@
-"""The table of images: the dataset's classes, its manifest, and the check of a folder against it."""
+"""Datasets: their classes, their manifests (tables of all images), and the check of a folder against a manifest."""
 
 import hashlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,36 +13,37 @@ from tumor_mri import text
 from tumor_mri.datasets import folders
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_INSTALLED = (_PACKAGE / "data").is_dir()  # a wheel carries the data inside the package, a checkout has them beside it
-DATA = _PACKAGE / "data" if _INSTALLED else _PACKAGE.parent / "data"  # manifest, report's numbers, recorded runs: read only
-ROOT = Path.cwd() if _INSTALLED else _PACKAGE.parent  # what is made here goes below it: images, caches, runs, pages
+_INSTALLED = (_PACKAGE / "data").is_dir()  # a wheel contains the data inside the package, a checkout has them beside it
+DATA = _PACKAGE / "data" if _INSTALLED else _PACKAGE.parent / "data"  # manifest, numbers of the report, recorded runs: read-only
+ROOT = Path.cwd() if _INSTALLED else _PACKAGE.parent  # generated files go below this folder: images, caches, runs, pages
 LOCAL_DATA = ROOT / "data"
 SPLITS = ("Training", "Testing")
-PROBLEMS_SHOWN = 10  # of a folder that differs from the manifest
+PROBLEMS_SHOWN = 10  # at most, for a folder that differs from the manifest
 COLUMNS = ["path", "sha256", "bytes", "width", "height", "split", "class", "cheng_slice", "cheng_label", "patient", "group"]
 COLUMNS += ["nearest_training", "nearest_training_corr", "near_copy"]
 
 
 class DatasetError(text.ProjectError):
-    """The images are missing or differ from the manifest; the text says what was found and what to do."""
+    """The images are missing or differ from the manifest; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset of images in class folders. `register` one, and every protocol, record, score and figure knows it.
+    """A dataset of images in class folders. After `register`, every protocol, record, score and figure can use it.
 
     Attributes:
-        name: of its folder; a record names it.
-        classes: folder names, in the order of the class indices.
-        labels: the classes for people, in English.
-        spanish: the classes for people, in Spanish.
-        colours: of the classes in figures; two datasets that share a label share its colour.
+        name: the name of its folder; it is stored in records.
+        classes: folder names of the classes, in the order of the class indices.
+        labels: names of the classes for readers, in English.
+        spanish: names of the classes for readers, in Spanish.
+        colours: colours of the classes in figures; a label that occurs in two datasets has the same colour in both.
         negative: the class of scans without a tumour.
         manifest: the table of its images, a CSV file.
         manifest_sha256: of that table, see `table_sha256`; empty: it is not checked.
-        kaggle: its handle on Kaggle, ``OWNER/NAME``; empty if it is not there.
+        kaggle: its handle on Kaggle, ``OWNER/NAME``; empty if it is not on Kaggle.
         archive: address of a ``.tar.gz`` with its images; empty if there is none.
-        licensed: a column of the manifest; a tumour may be shown in a stored figure only if it has a value there. Empty: all may.
+        licensed: a column of the manifest. A scan of a tumour may be shown in a stored figure only if it has a value in this
+            column. Empty: all scans may be shown.
     """
 
     name: str
@@ -58,9 +60,11 @@ class Dataset:
 
     def __post_init__(self):
         if len({len(self.classes), len(self.labels), len(self.spanish), len(self.colours)}) > 1:
-            raise ValueError(f"{self.name}: classes, labels, spanish and colours must be equally many")
+            raise ValueError(f"{self.name}: classes, labels, spanish and colours must have the same length")
         if self.negative not in self.classes:
-            raise ValueError(f"{self.name}: the class without a tumour, {self.negative!r}, is none of {', '.join(self.classes)}")
+            raise ValueError(
+                f"{self.name}: the class without a tumour, {self.negative!r}, is not one of {', '.join(self.classes)}"
+            )
 
     @property
     def negative_index(self) -> int:
@@ -69,14 +73,18 @@ class Dataset:
 
     @property
     def negative_label(self) -> str:
-        """The class without a tumour, for people."""
+        """The label of the class without a tumour."""
         return self.labels[self.negative_index]
 
     def label_of(self, folder: str) -> str:
-        """A class folder's name for people.
+        """The label of a class folder.
 
         Raises:
             DatasetError: if the dataset has no such class.
+
+        Example:
+            >>> BRAIN_TUMOUR_MRI.label_of("no_tumor")
+            'no tumour'
         """
         if folder not in self.classes:
             raise DatasetError(f"{self.name} has no class {folder!r}: its classes are {', '.join(self.classes)}")
@@ -87,10 +95,10 @@ DATASETS: dict[str, Dataset] = {}
 
 
 def register(dataset: Dataset) -> Dataset:
-    """Make a dataset known by its name.
+    """Add a dataset to the registry, and return it.
 
     Raises:
-        ValueError: if another one has the name, or one of its labels has another colour elsewhere.
+        ValueError: if a different dataset has the same name, or if one of its labels has another colour in another dataset.
     """
     if DATASETS.setdefault(dataset.name, dataset) != dataset:
         raise ValueError(f"there is another dataset called {dataset.name!r}")
@@ -102,12 +110,12 @@ def register(dataset: Dataset) -> Dataset:
 
 
 def _colours():
-    """Colours of all labels, by label; of a label in two datasets, the first one's."""
+    """A dict from all labels to their colours; the first dataset that has a label gives its colour."""
     pairs = [pair for dataset in reversed(DATASETS.values()) for pair in zip(dataset.labels, dataset.colours, strict=True)]
     return dict(pairs)
 
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
+# colours from the colour-blind-safe palette of Okabe and Ito (https://jfly.uni-koeln.de/color/)
 BRAIN_TUMOUR_MRI = register(
     Dataset(
         name="brain-tumor-classification-mri",
@@ -126,10 +134,10 @@ BRAIN_TUMOUR_MRI = register(
 
 
 def get(name: str) -> Dataset:
-    """The dataset of a name.
+    """The registered dataset with this name.
 
     Raises:
-        ValueError: naming those that are registered.
+        ValueError: if there is none; the message lists the registered datasets.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}: registered are {', '.join(DATASETS)}")
@@ -137,10 +145,14 @@ def get(name: str) -> Dataset:
 
 
 def dataset_of(manifest: pd.DataFrame) -> Dataset:
-    """The dataset that a manifest lists: the one it was loaded for, else the project's.
+    """The dataset of a manifest: the one it was loaded for, or the dataset of the project if this is unknown.
 
     Raises:
-        DatasetError: if it lists a class that this dataset does not have.
+        DatasetError: if the manifest contains a class that the dataset does not have.
+
+    Example:
+        >>> dataset_of(load_manifest()).labels
+        ('glioma', 'meningioma', 'no tumour', 'pituitary')
     """
     dataset = get(manifest.attrs.get("dataset", BRAIN_TUMOUR_MRI.name))
     foreign = set(manifest["class"]) - set(dataset.classes)
@@ -153,7 +165,7 @@ def dataset_of(manifest: pd.DataFrame) -> Dataset:
 
 
 def label_colour(label: str) -> str:
-    """The colour of a class in figures, whatever dataset has it.
+    """The colour of a class in figures.
 
     Raises:
         ValueError: if no registered dataset has such a label.
@@ -163,11 +175,15 @@ def label_colour(label: str) -> str:
     return _colours()[label]
 
 
-def in_class_order(labels) -> list[str]:
-    """Different class labels in the order of the first dataset that has them all.
+def in_class_order(labels: Iterable[str]) -> list[str]:
+    """Distinct class labels, in the class order of the first dataset that has all of them.
 
     Raises:
-        ValueError: if none has.
+        ValueError: if no dataset has all of them.
+
+    Example:
+        >>> in_class_order(["pituitary", "glioma", "pituitary"])
+        ['glioma', 'pituitary']
     """
     wanted = set(labels)
     for dataset in DATASETS.values():
@@ -178,7 +194,7 @@ def in_class_order(labels) -> list[str]:
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is not as the manifest says; `kind` is missing, extra, renamed, truncated or altered."""
+    """A file that differs from the manifest; `kind` is missing, extra, renamed, truncated or altered."""
 
     path: str
     kind: str
@@ -189,7 +205,7 @@ class Problem:
 
 
 def load_manifest(dataset: Dataset | None = None) -> pd.DataFrame:
-    """The table of all images of a dataset; a row's number is the image's place in every array of this package.
+    """The table of all images of a dataset; the row number of an image is its index in every array of this package.
 
     Args:
         dataset: None for the project's.
@@ -241,8 +257,8 @@ def fingerprint(manifest: pd.DataFrame) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
-def verify(folder, manifest: pd.DataFrame) -> list:
-    """Every difference between a folder and the manifest, by SHA-256: a list of `Problem`, empty where there is none.
+def verify(folder: Path | str, manifest: pd.DataFrame) -> list[Problem]:
+    """All differences between a folder and the manifest, by SHA-256; an empty list if there are none.
 
     Raises:
         DatasetError: if the folder does not exist, or a folder in it cannot be opened.
@@ -252,13 +268,11 @@ def verify(folder, manifest: pd.DataFrame) -> list:
         raise DatasetError(f"there is no folder {folder}: run `python -m tumor_mri download`")
     expected = manifest.set_index("path")
     sizes = {path: size_of(folder / path) for path in _list_files(folder)}
-    known = set(
-        expected["bytes"]
-    )  # a file of another size cannot be an image of the manifest: it may be enormous, and is not read
+    known = set(expected["bytes"])  # a file of any other size is not an image of the manifest; it may be huge and is not read
     with ThreadPoolExecutor() as pool:
         read = pool.map(lambda path: _sha256(folder / path) if sizes[path] in known else "", sizes)
         hashes = dict(zip(sizes, read, strict=True))
-    missing = {}  # byte-identical images share a SHA-256: several paths a hash
+    missing = {}  # several paths per hash: byte-identical images have the same SHA-256
     for path in expected.index.difference(list(sizes)):
         missing.setdefault(expected.at[path, "sha256"], []).append(path)
     problems, renamed = [], set()
@@ -279,8 +293,8 @@ def verify(folder, manifest: pd.DataFrame) -> list:
     return problems
 
 
-def check(folder, manifest: pd.DataFrame) -> None:
-    """Make sure that a folder holds the manifest's images and nothing else.
+def check(folder: Path | str, manifest: pd.DataFrame) -> None:
+    """Make sure that a folder contains the images of the manifest and nothing else.
 
     Raises:
         DatasetError: naming the first problems, the folder, and what to do.
@@ -316,8 +330,8 @@ def _list_files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in kept)
 
 
-def size_of(path):
-    """Bytes of a plain file; 0 for anything else, such as an empty folder or a link to nothing."""
+def size_of(path: Path) -> int:
+    """The size of a regular file in bytes; 0 for anything else, such as an empty folder or a broken link."""
     return path.stat().st_size if path.is_file() else 0
 
 
@@ -325,8 +339,8 @@ def _sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def may_be_shown(manifest):
-    """By path, whether an image may be shown in a stored figure: a licensed one, or one of the class without a tumour."""
+def may_be_shown(manifest: pd.DataFrame) -> pd.Series:
+    """Whether each image may be shown in a stored figure: if it is licensed, or has no tumour; bool, indexed by path."""
     dataset, row_of = dataset_of(manifest), manifest.set_index("path")
     if not dataset.licensed:
         return pd.Series(True, index=row_of.index)
@@ -334,10 +348,15 @@ def may_be_shown(manifest):
 
 
 def is_testing(manifest: pd.DataFrame) -> np.ndarray:
-    """Which rows are of Testing, bool, (rows,)."""
+    """Which rows belong to Testing, bool, (rows,).
+
+    Example:
+        >>> int(is_testing(load_manifest()).sum())
+        394
+    """
     return (manifest["split"] == SPLITS[1]).to_numpy()
 
 
-def groups_of(paths, manifest: pd.DataFrame) -> np.ndarray:
-    """The groups of images, joined by path, (paths,)."""
+def groups_of(paths: Iterable[str], manifest: pd.DataFrame) -> np.ndarray:
+    """The group of each image, (paths,)."""
     return manifest.set_index("path")["group"].loc[list(paths)].to_numpy()

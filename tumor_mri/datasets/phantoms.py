@@ -1,4 +1,4 @@
-"""Drawn stand-in scans, for where no dataset can be had. They are drawings, not scans, and hold nothing of any patient."""
+"""Phantoms: drawings that replace scans if the dataset is not available. They contain no data of any patient."""
 
 import zlib
 
@@ -11,12 +11,16 @@ def draw(class_name: str, seed: int = 0, negative: str = "no_tumor") -> np.ndarr
     """A drawing of a head from above, with a blob where a tumour of the class might lie.
 
     Args:
-        class_name: a folder of the dataset, such as ``glioma_tumor``.
+        class_name: a class folder of the dataset, such as ``glioma_tumor``.
+        seed: selects one of many drawings; the same seed gives the same drawing.
         negative: the class that has no blob.
-        seed: which of many drawings; the same seed gives the same drawing.
 
     Returns:
         Grey values, uint8, (150, 150).
+
+    Example:
+        >>> draw("glioma_tumor", seed=3).shape
+        (150, 150)
     """
     generator = np.random.default_rng([seed, zlib.crc32(class_name.encode())])
     rows, columns = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
@@ -31,9 +35,9 @@ def draw(class_name: str, seed: int = 0, negative: str = "no_tumor") -> np.ndarr
 
 
 def _blob(class_name, rows, columns, generator):
-    """Brightness to add: ragged for a glioma, round at the rim for a meningioma, small and low for a pituitary tumour."""
+    """Brightness to add: ragged for a glioma, round and near the rim for a meningioma, small and low for a pituitary tumour."""
     side = generator.choice([-1, 1])
-    other = zlib.crc32(class_name.encode()) % 100 / 100  # any other class has a blob of its own size and raggedness
+    other = zlib.crc32(class_name.encode()) % 100 / 100  # for any other class: the name decides size and raggedness
     row, column, size, ragged = {
         "glioma_tumor": (generator.uniform(-0.3, 0.2), 0.3 * side, 0.24, 0.35),
         "meningioma_tumor": (generator.uniform(-0.3, 0.1), 0.5 * side, 0.16, 0.03),
@@ -46,7 +50,7 @@ def _blob(class_name, rows, columns, generator):
 
 
 def _smooth(noise, width):
-    """Noise blurred by a Gaussian through its spectrum, scaled to a standard deviation of 1."""
+    """Noise blurred with a Gaussian in Fourier space, scaled to a standard deviation of 1."""
     frequency = np.fft.fftfreq(SIZE)
     filter_ = np.exp(-2 * (np.pi * width) ** 2 * (frequency[:, None] ** 2 + frequency**2))
     blurred = np.fft.ifft2(np.fft.fft2(noise) * filter_).real

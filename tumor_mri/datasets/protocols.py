@@ -1,7 +1,7 @@
-"""Who trains and who validates: each protocol as arrays of manifest rows."""
+"""Protocols: which images are used for training and which for validation, as arrays of manifest rows."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,8 +33,8 @@ def testing_folder(manifest: pd.DataFrame) -> Split:
 def training_only(manifest: pd.DataFrame) -> Split:
     """Split B of the report: a random 80/20 split of ``Training``, by image.
 
-    The same images, to the file, as Keras' ``image_dataset_from_directory(..., validation_split=0.2, seed=1337)``:
-    files sorted by class and name, shuffled by ``RandomState(1337)``, the last fifth validates.
+    The images are exactly those of Keras' ``image_dataset_from_directory(..., validation_split=0.2, seed=1337)``: files are
+    sorted by class and name and shuffled with ``RandomState(1337)``. The last fifth is held out for validation.
     """
     rows = np.flatnonzero(~manifests.is_testing(manifest))
     np.random.RandomState(SPLIT_SEED).shuffle(rows)
@@ -43,7 +43,7 @@ def training_only(manifest: pd.DataFrame) -> Split:
 
 
 def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
-    """One of five folds of ``Training`` that keep each known patient, and each set of near-copies, on one side."""
+    """One of five folds of ``Training``. All images of a known patient, and all near-duplicates of an image, are on one side."""
     rows = np.flatnonzero(~manifests.is_testing(manifest))
     training = manifest.iloc[rows]
     train, validation = _folds(tuple(training["class"]), tuple(training["group"]))[fold]
@@ -52,16 +52,20 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
 
 @lru_cache(maxsize=8)
 def _folds(classes, groups):
-    """The five folds of images with these classes and groups: runs of all folds and seeds are checked against them."""
+    """The five folds of images with these classes and groups; cached, because every recorded run is checked against them."""
     splitter = StratifiedGroupKFold(GROUPED_FOLDS, shuffle=True, random_state=SPLIT_SEED)
     return list(splitter.split(classes, classes, groups))
 
 
-def testing_parts(manifest: pd.DataFrame) -> dict:
-    """``Testing`` in three disjoint parts, by name, as arrays of rows.
+def testing_parts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
+    """``Testing`` in three disjoint parts: a dict from the name of the part to its rows.
 
-    ``near-copies`` of an image in ``Training``; of the others, ``foreign gliomas``, which are no slices of the Cheng set as all
-    gliomas in ``Training`` are; and ``others``.
+    ``near-copies`` are near-duplicates of an image in ``Training``. ``foreign gliomas`` are gliomas that are not slices of the
+    Cheng set, whereas all gliomas in ``Training`` are. ``others`` are the remaining images.
+
+    Example:
+        >>> {name: len(rows) for name, rows in testing_parts(manifests.load_manifest()).items()}
+        {'near-copies': 258, 'foreign gliomas': 81, 'others': 55}
     """
     testing = manifests.is_testing(manifest)
     near = testing & manifest["near_copy"].to_numpy(dtype=bool)
@@ -71,37 +75,41 @@ def testing_parts(manifest: pd.DataFrame) -> dict:
 
 
 def is_foreign_glioma(manifest: pd.DataFrame) -> np.ndarray:
-    """Which rows are gliomas, but no slice of the Cheng set, as every glioma of ``Training`` is; bool, (rows,)."""
+    """Which rows are gliomas that are not slices of the Cheng set, unlike every glioma of ``Training``; bool, (rows,)."""
     return ((manifest["class"] == "glioma_tumor") & manifest["cheng_slice"].isna()).to_numpy()
 
 
 def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
-    """Rows of ``Testing`` that no network trained on ``Training`` has met: no near-copy, no known patient in common; 133 images.
+    """The rows of ``Testing`` without a near-duplicate and without a known patient in ``Training``: 133 images.
 
-    They hold no scan of class no_tumor: each of those is a near-copy of a Training image.
+    None of them is of class no_tumor: each image of that class is a near-duplicate of a ``Training`` image.
+
+    Example:
+        >>> len(unseen_testing(manifests.load_manifest()))
+        133
     """
     testing = manifests.is_testing(manifest)
-    known = set(manifest.loc[~testing, "group"])  # a group holds all images of a patient, and all near-copies of an image
+    known = set(manifest.loc[~testing, "group"])  # a group contains all images of a patient and all near-duplicates of an image
     return np.flatnonzero(testing & ~manifest["near_copy"].astype(bool) & ~manifest["group"].isin(known))
 
 
-def is_unseen(paths, manifest: pd.DataFrame) -> np.ndarray:
-    """Which images are of unseen Testing, bool, (paths,)."""
+def is_unseen(paths: Iterable[str], manifest: pd.DataFrame) -> np.ndarray:
+    """Which images belong to unseen Testing, bool, (paths,)."""
     return np.isin(paths, manifest["path"].iloc[unseen_testing(manifest)])
 
 
-def foreign_halves(manifest: pd.DataFrame) -> tuple:
-    """The foreign gliomas in two halves that keep groups whole: two arrays of rows."""
+def foreign_halves(manifest: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The foreign gliomas in two halves, as arrays of rows; no group is divided."""
     rows = testing_parts(manifest)["foreign gliomas"]
     first, second = next(GroupKFold(2).split(rows, groups=manifest["group"].iloc[rows]))
     return rows[first], rows[second]
 
 
 def foreign_added(manifest: pd.DataFrame, fold: int = 0) -> Split:
-    """Split B, with one half of the foreign gliomas in the place of as many Cheng gliomas that train.
+    """Split B, with one half of the foreign gliomas in place of the same number of Cheng gliomas in the training images.
 
-    Nothing else differs from `training_only` with the same seed: the one tells what foreign gliomas are worth, the other what as
-    many Cheng gliomas are. Both are judged on the other half, ``foreign_halves(manifest)[1 - fold]``.
+    Nothing else differs from `training_only` with the same seed. A comparison of the two shows the effect of training on foreign
+    gliomas in place of Cheng gliomas. Both are scored on the other half, ``foreign_halves(manifest)[1 - fold]``.
     """
     split = training_only(manifest)
     added = foreign_halves(manifest)[fold]
@@ -113,16 +121,16 @@ def foreign_added(manifest: pd.DataFrame, fold: int = 0) -> Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How training and validation images are chosen. `register` one, and every run, score and figure knows it.
+    """How training and validation images are chosen. After `register`, every run, score and figure can use it.
 
     Attributes:
-        name: of runs and their records: letters, digits and ``_``.
-        title: for the headings of figures.
-        short: for rows of figures and tables.
-        colour: of its points and rows.
-        folds: how many; runs are made on folds 0 to `folds` - 1.
-        divide: a function of a manifest and a fold that gives a `Split`.
-        interval: what the main interval is over: ``groups``, if the protocol asks about other patients; else ``seeds``.
+        name: used in the names of runs and records: letters, digits and ``_``.
+        title: its name in headings of figures.
+        short: its name in rows of figures and tables.
+        colour: colour of its points and rows in figures.
+        folds: number of folds; runs use folds 0 to `folds` - 1.
+        divide: a function of a manifest and a fold that returns a `Split`.
+        interval: what the main confidence interval is over: ``groups`` if the protocol asks about other patients, else ``seeds``.
         benchmark: whether every network of the benchmark is trained under it.
     """
 
@@ -142,37 +150,37 @@ class Protocol:
             raise ValueError(f"{self.name}: folds are at least 1, and the interval is over groups or seeds")
 
     def split(self, manifest: pd.DataFrame, fold: int = 0) -> Split:
-        """The rows that train and the rows that validate.
+        """The training rows and the validation rows.
 
         Args:
-            manifest: the table of `manifests.load_manifest`, in its own order.
+            manifest: the table of `manifests.load_manifest`, in its original order.
             fold: 0 to `folds` - 1.
 
         Raises:
-            ValueError: for a fold that the protocol does not have.
+            ValueError: if the protocol has no such fold.
         """
         self.check(fold)
         return self.divide(manifest, fold)
 
     def check(self, fold: int) -> None:
-        """Make sure that there is such a fold.
+        """Make sure that a fold exists.
 
         Raises:
-            ValueError: naming those there are.
+            ValueError: if it does not; the message lists the existing folds.
         """
         if not 0 <= fold < self.folds:
             there = "only fold 0" if self.folds == 1 else f"folds 0 to {self.folds - 1}"
             raise ValueError(f"fold {fold} does not exist: {self.name} has {there}")
 
 
-PROTOCOLS: dict[str, Protocol] = {}  # in the order of rows and panels
+PROTOCOLS: dict[str, Protocol] = {}  # figures show protocols in this order
 
 
 def register(protocol: Protocol) -> Protocol:
-    """Make a protocol known by its name.
+    """Add a protocol to the registry, and return it.
 
     Raises:
-        ValueError: if another one has the name.
+        ValueError: if a different protocol has the same name.
     """
     if PROTOCOLS.setdefault(protocol.name, protocol) != protocol:
         raise ValueError(f"there is another protocol called {protocol.name!r}")
@@ -180,10 +188,14 @@ def register(protocol: Protocol) -> Protocol:
 
 
 def get(name: str) -> Protocol:
-    """The protocol of a name.
+    """The registered protocol with this name.
 
     Raises:
-        ValueError: naming those that are registered.
+        ValueError: if there is none; the message lists the registered protocols.
+
+    Example:
+        >>> get("grouped").folds
+        5
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
@@ -239,14 +251,14 @@ FOREIGN_ADDED = register(
         divide=foreign_added,
     )
 )
-REPORT_SPLITS = (TESTING_FOLDER, TRAINING_ONLY)  # the two that the report compares
+REPORT_SPLITS = (TESTING_FOLDER, TRAINING_ONLY)  # the two splits that the report compares
 
 
 def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
-    """The rows that train and the rows that validate under the protocol of a name: `Protocol.split`.
+    """The training rows and the validation rows of the protocol with this name, see `Protocol.split`.
 
     Raises:
-        ValueError: for an unknown protocol, or a fold that it does not have.
+        ValueError: if there is no such protocol or fold.
 
     Example:
         >>> from tumor_mri.datasets import load_manifest

@@ -1,4 +1,4 @@
-"""Every figure, in one style. Each prints one sentence, computed from the data that it plots."""
+"""All figures, in one style. Each figure prints one sentence, computed from the data that it plots."""
 
 from tumor_mri.figures.about_dataset import (
     class_counts,

@@ -1,21 +1,29 @@
 """Figures of training: learning curves, gaps, stopping epochs."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from tumor_mri import text
 from tumor_mri.datasets import protocols
 from tumor_mri.figures import style
+from tumor_mri.runs import configs
 from tumor_mri.study import claims
 
 
-def learning_curves(runs, by="protocol", log=None):
-    """Training and validation accuracy per epoch, every run drawn, a panel for each protocol or each network.
+def learning_curves(runs: Sequence[configs.Run], by: str = "protocol", log: pd.DataFrame | None = None) -> Figure:
+    """Training and validation accuracy per epoch of every run, with one panel per protocol or per network.
 
     Args:
-        runs: list of `training.Run`.
-        by: ``protocol`` or ``network``: what makes a panel.
-        log: the report's own log (columns epoch, accuracy, val_accuracy), drawn as a panel of its own.
+        runs: the runs to draw.
+        by: ``protocol`` or ``network``: one panel for each of these.
+        log: the report's own log (columns epoch, accuracy, val_accuracy), drawn in a separate panel.
+
+    Raises:
+        ValueError: if there are no runs.
     """
     if not runs:
         raise ValueError("there are no runs to draw: train the study first (`python -m tumor_mri train --help`)")
@@ -76,8 +84,12 @@ def _curve_sentence(title, group):
     )
 
 
-def gaps(summary):
-    """The gap of every run, a row for each network and a colour for each split, with the mean as a bar."""
+def gaps(summary: pd.DataFrame) -> Figure:
+    """The gap between training and validation accuracy of every run: one row per network, one colour per split, means as lines.
+
+    Args:
+        summary: `evaluation.summarise`.
+    """
     order, shown = style.network_names(summary), style.only_report_splits(summary)
     figure, axis = plt.subplots(figsize=(7.5, 3.4))
     for protocol in shown:
@@ -98,8 +110,8 @@ def gaps(summary):
     return style.finish(figure, f"Gap over all networks and seeds. {'; '.join(said)}.")
 
 
-def stopping_epochs(summary):
-    """After how many epochs each run ended, beside the span that the report names.
+def stopping_epochs(summary: pd.DataFrame) -> Figure:
+    """The number of epochs after which each run ended, with the range given in the report.
 
     Args:
         summary: `evaluation.summarise`.

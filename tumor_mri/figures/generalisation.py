@@ -1,10 +1,13 @@
-"""Figures of a network that generalises better: what it is shown, what it reaches, where it looks, what it bears."""
+"""Figures of notebooks 8 and 9: the ingredients of the recipe, scores of two networks, heat maps, robustness, abstention."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tumor_mri import stats
@@ -16,20 +19,20 @@ from tumor_mri.study import inspection
 
 
 def _scan(path, folder, seed=0):
-    """A scan with all its pixels, grey, uint8, or a phantom of its class where there is no dataset."""
+    """A scan at full size, grey, uint8, or a phantom of its class if `folder` is None."""
     return phantoms.draw(Path(path).parent.name, seed) if folder is None else preprocessing.read(Path(folder) / path)
 
 
 def _first_of_each_class(manifest):
-    """Paths of Training, one a class: the first of its folder that may be shown."""
+    """One path from Training per class: the first image of the folder that may be shown."""
     shown = manifest[(manifest["split"] == "Training") & manifests.may_be_shown(manifest)[manifest["path"]].to_numpy()]
     return [shown.loc[shown["class"] == name, "path"].iloc[0] for name in manifests.dataset_of(manifest).classes]
 
 
-def ingredients(manifest, folder=None):
-    """One scan of each class on its way into the network: whole, its head found, cropped, evened out, varied in each family.
+def ingredients(manifest: pd.DataFrame, folder: Path | str | None = None) -> Figure:
+    """One scan of each class in each step of its preparation, and an example of each family of data augmentation.
 
-    Phantoms without a dataset.
+    Without a dataset, phantoms are drawn.
 
     Args:
         manifest: table of the images.
@@ -63,8 +66,8 @@ def ingredients(manifest, folder=None):
     return style.finish(figure, f"What the network is shown: {what}, each in {len(titles)} steps.")
 
 
-def tries(table):
-    """Every try, the bad ones too: accuracy on the first grouped fold, which chose, and on Testing, which did not.
+def tries(table: pd.DataFrame) -> Figure:
+    """All experiments, unsuccessful ones too: accuracy on the first grouped fold, which decided, and on Testing, which did not.
 
     Args:
         table: ``data/tries.csv``.
@@ -89,12 +92,12 @@ def tries(table):
     return style.finish(figure, f"Accuracy of the {len(table)} tries in percent. {said[0].upper()}{said[1:]}.")
 
 
-def two_networks(differences, names):
-    """What each class gains: its recall with one network and with another, on the same images.
+def two_networks(differences: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """The recall of each class with two networks, on the same images.
 
     Args:
-        differences: `evaluation.recall_differences`, in which both networks name the same images.
-        names: of the two networks.
+        differences: `evaluation.recall_differences`.
+        names: names of the two networks.
     """
     figure, axis = plt.subplots(figsize=(8, 0.55 * len(differences) + 1.1))
     said = []
@@ -114,12 +117,12 @@ def two_networks(differences, names):
     return style.finish(figure, f"Recall in percent of {names[0]} and {names[1]}: {'; '.join(said)}.")
 
 
-def abstention(curves, thresholds):
-    """What abstaining costs and saves: how often the answers that are given are right, by the share of scans answered.
+def abstention(curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> Figure:
+    """The accuracy of the given answers, by the share of scans that are answered.
 
     Args:
-        curves: by network, `stats.abstention`.
-        thresholds: by the same names, the confidence below which it abstains, marked; names without one have no mark.
+        curves: the result of `stats.abstention` for each network, by name.
+        thresholds: the confidence below which a network abstains, by name; it is marked in the figure.
     """
     figure, axis = plt.subplots(figsize=(7, 3.6))
     said = []
@@ -137,15 +140,22 @@ def abstention(curves, thresholds):
     return style.finish(figure, f"With the published threshold (the dot): {'; '.join(said)}.")
 
 
-def looks(inspected, manifest, wrong, folder=None, columns=2):
-    """Where two networks look in the same scans, for the class that each names; phantoms without a dataset.
+def looks(
+    inspected: Sequence[inspection.Inspection],
+    manifest: pd.DataFrame,
+    wrong: bool,
+    folder: Path | str | None = None,
+    columns: int = 2,
+) -> Figure:
+    """Grad-CAM heat maps of two networks on the same scans, each for the predicted class; phantoms without a dataset.
 
-    Of the scans that may be shown, those on which the second network is surest, a few of each class. Each scan is drawn as that
-    network sees it, the heat of Grad-CAM over it.
+    The scans are a few of each class: of those that may be shown, the ones on which the second network is most confident. Each
+    scan is drawn as the network sees it, under its heat map.
 
     Args:
-        inspected: two `inspection.Inspection`.
-        wrong: scans that the second network names wrongly, else those that it names rightly.
+        inspected: the inspections of the two networks.
+        manifest: table of the images.
+        wrong: show scans that the second network misclassifies; otherwise scans that it classifies correctly.
         folder: the dataset's folder, or None.
         columns: scans of each class.
     """
@@ -174,23 +184,23 @@ def looks(inspected, manifest, wrong, folder=None, columns=2):
 
 
 def _draw_heat(axis, found, config, row, folder):
-    """One scan as a network sees it, its heat over it, and what it answers."""
+    """Draw one scan as a network sees it, with its heat map and the answer of the network."""
     path = found.paths[row]
     picture = inspection.view(config, _scan(path, folder, seed=int(row)))
     style.show_picture(axis, picture, drawn=folder is None)
     side = picture.shape[::-1]
     heat = np.asarray(Image.fromarray(found.heat[row]).resize(side, Image.Resampling.BICUBIC)).clip(0, 1)
-    axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat**0.7)  # where there is none the scan shows
+    axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat**0.7)  # without heat, the scan is visible
     shares = found.probabilities[0, row]
     axis.set_title(f"says {manifests.get(config.dataset).labels[shares.argmax()]}\n{shares.max():.0%} sure", fontsize=8)
 
 
-def heat_on_dark(inspected, manifest):
-    """How much of the heat lies on what is dark, most of it around the head, beside how much of the picture is so dark.
+def heat_on_dark(inspected: Sequence[inspection.Inspection], manifest: pd.DataFrame) -> Figure:
+    """The share of the heat on dark pixels, and the share of the picture that is dark. Most dark pixels surround the head.
 
     Args:
-        inspected: list of `inspection.Inspection`.
-        manifest: table of the images: the interval of the heat is over its groups.
+        inspected: the inspections of the networks.
+        manifest: table of the images; the interval of the heat is over its groups.
     """
     figure, axis = plt.subplots(figsize=(8, 0.6 * len(inspected) + 0.9))
     said = []
@@ -214,11 +224,11 @@ def heat_on_dark(inspected, manifest):
     return style.finish(figure, f"On dark pixels, mean over the scans: {'; '.join(said)}.")
 
 
-def spoiled_scans(path, folder=None):
-    """One scan, spoiled in each way at each strength; a phantom without a dataset.
+def spoiled_scans(path: str, folder: Path | str | None = None) -> Figure:
+    """One scan with each kind of corruption at each strength; a phantom without a dataset.
 
     Args:
-        path: of a scan that may be shown.
+        path: path of a scan that may be shown.
         folder: the dataset's folder, or None.
     """
     scan = _scan(path, folder)
@@ -233,12 +243,12 @@ def spoiled_scans(path, folder=None):
             spoiled = corruptions.corrupt(scan, kind, strength, path)
             style.show_picture(axis, inspection.view(inspection.REPORT, spoiled), drawn=folder is None)
             axis.set_title(f"{kind} {strength}", fontsize=9)
-    what = "A drawn phantom, no scan" if folder is None else "One scan"
+    what = "A drawn phantom, not a scan" if folder is None else "One scan"
     return style.finish(figure, f"{what}, and spoiled in {len(kinds)} ways, three strengths each.")
 
 
-def robustness_curves(table):
-    """Accuracy of networks on corrupted scans, with its 95 % interval over groups; a panel a kind.
+def robustness_curves(table: pd.DataFrame) -> Figure:
+    """Accuracy of networks on corrupted scans, with its 95 % interval over groups; one panel per kind of corruption.
 
     Args:
         table: `inspection.robustness_table`.
@@ -266,8 +276,8 @@ def robustness_curves(table):
     return style.finish(figure, f"Points of accuracy at the strongest, against the scans as they are: {said}.")
 
 
-def missed_tumours(table):
-    """How often a tumour is named "no tumour", and how often a scan without one is given one, by network and protocol.
+def missed_tumours(table: pd.DataFrame) -> Figure:
+    """The share of missed tumours, and the share of false alarms among scans without a tumour, by network and protocol.
 
     Args:
         table: `evaluation.missed_tumours`.

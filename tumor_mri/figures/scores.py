@@ -1,23 +1,36 @@
 """Figures of scores: confusion, accuracy, recall, differences, calibration."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from tumor_mri import stats, text
 from tumor_mri.audit import near_copies
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, comparisons, scoring
 from tumor_mri.figures import style
+from tumor_mri.runs import configs
 from tumor_mri.study import gap
 
-_CLOSENESS = (-1.0, 0.8, 0.9, 0.95, near_copies.NEAR_COPY, 1.0)  # edges of bins of correlation, the last one of near-copies
-_CLOSENESS_NAMES = ("0.80 or less", "to 0.90", "to 0.95", "to 0.99", "near-copies")
+_CORRELATION_BINS = (-1.0, 0.8, 0.9, 0.95, near_copies.NEAR_COPY, 1.0)  # edges; the last bin holds near-duplicates
+_CORRELATION_NAMES = ("0.80 or less", "to 0.90", "to 0.95", "to 0.99", "near-copies")
 
 
-def confusion_heat_map(matrix, title, labels=manifests.BRAIN_TUMOUR_MRI.labels):
-    """F9: counts, and shares of the true class as colour and text, with class names."""
+def confusion_heat_map(
+    matrix: np.ndarray | pd.DataFrame, title: str, labels: Sequence[str] = manifests.BRAIN_TUMOUR_MRI.labels
+) -> Figure:
+    """F9: the confusion matrix with counts, and with shares of the true class as colour and text.
+
+    Args:
+        matrix: counts, (classes, classes); rows are the truth, columns the prediction.
+        title: title of the figure.
+        labels: names of the classes.
+    """
     matrix = np.asarray(matrix)
     shares = matrix / matrix.sum(axis=1, keepdims=True)
     text = [[f"{count}\n{share:.1%}" for count, share in zip(*rows, strict=True)] for rows in zip(matrix, shares, strict=True)]
@@ -41,16 +54,23 @@ def confusion_heat_map(matrix, title, labels=manifests.BRAIN_TUMOUR_MRI.labels):
     return style.finish(figure, f"{title}: {right} of {total} on the diagonal, accuracy {right / total:.2%}.")
 
 
-def confused_scans(run, manifest, pairs, folder=None, columns=5):
-    """Scans of the most frequent confusions, a row each, the most confident errors first; phantoms without a dataset.
+def confused_scans(
+    run: configs.Run,
+    manifest: pd.DataFrame,
+    pairs: pd.DataFrame,
+    folder: Path | str | None = None,
+    columns: int = 5,
+) -> Figure:
+    """Scans of the most frequent confusions, one row per confusion, the most confident errors first; phantoms without a dataset.
 
-    Of tumours only slices of the Cheng set are shown, whose licence allows it.
+    Scans of tumours are shown only if they are slices of the Cheng set, whose licence allows this.
 
     Args:
-        run: a `training.Run`, scored on its validation images.
+        run: the scans are its validation images.
+        manifest: table of the images.
         pairs: rows of `evaluation.confused_pairs`.
         folder: the dataset's folder, or None.
-        columns: scans a row.
+        columns: scans per row.
     """
     dataset = manifests.dataset_of(manifest)
     truth = scoring.truth(run.val_paths, manifest)
@@ -75,16 +95,18 @@ def confused_scans(run, manifest, pairs, folder=None, columns=5):
     return style.finish(figure, f"The most frequent confusions: {said}; {what}.")
 
 
-def accuracy_by_nearest(runs, manifest, thumbnails):
-    """Accuracy on validation images, by their correlation with the most alike image that trained; intervals over groups.
+def accuracy_by_nearest(runs: Sequence[configs.Run], manifest: pd.DataFrame, thumbnails: np.ndarray) -> Figure:
+    """Accuracy on validation images by their correlation with the most similar training image, with intervals over groups.
 
     Args:
-        runs: list of `training.Run`, all of one protocol and fold.
+        runs: runs of the same protocol and fold.
+        manifest: table of the images.
         thumbnails: `audit.manifest_thumbnails`.
     """
-    alike = gap.nearest_trained(runs[0], manifest, thumbnails)["correlation"]
-    bins = pd.cut(alike.clip(-1, 1), _CLOSENESS, labels=_CLOSENESS_NAMES, include_lowest=True).cat.remove_unused_categories()
-    groups = manifest.set_index("path")["group"][alike.index]
+    correlation = gap.nearest_trained(runs[0], manifest, thumbnails)["correlation"]
+    bins = pd.cut(correlation.clip(-1, 1), _CORRELATION_BINS, labels=_CORRELATION_NAMES, include_lowest=True)
+    bins = bins.cat.remove_unused_categories()
+    groups = manifest.set_index("path")["group"][correlation.index]
     figure, axis = plt.subplots(figsize=(8, 3.4))
     found = {}
     for number, run in enumerate(runs):
@@ -101,15 +123,15 @@ def accuracy_by_nearest(runs, manifest, thumbnails):
     axis.set(xlabel="correlation with the most alike image that trained", ylabel="accuracy (%)", ylim=(None, 101))
     axis.grid(alpha=0.3, axis="y")
     axis.legend(loc="lower right")
-    spans = pd.DataFrame(found).T  # a row a run
+    spans = pd.DataFrame(found).T  # one row per run
     said = "; ".join(f"{name} {text.span(spans[name])} ({count} images)" for name, count in counts.items())
     return style.finish(
         figure, f"Accuracy of {len(runs)} networks by the correlation with the most alike image that trained: {said}."
     )
 
 
-def errors_by_part(scores):
-    """Errors on Testing, one stacked bar a network and split, divided among the parts of Testing; means over seeds.
+def errors_by_part(scores: pd.DataFrame) -> Figure:
+    """Errors on each part of Testing, one stacked bar per network and split; means over seeds.
 
     Args:
         scores: `evaluation.testing_scores`.
@@ -139,8 +161,12 @@ def errors_by_part(scores):
     return style.finish(figure, sentence)
 
 
-def accuracy_by_part(scores):
-    """Accuracy on each part of Testing and on unseen Testing, every run a point, a colour for each split."""
+def accuracy_by_part(scores: pd.DataFrame) -> Figure:
+    """Accuracy on each part of Testing and on unseen Testing, one point per run, one colour per split.
+
+    Args:
+        scores: `evaluation.testing_scores`.
+    """
     parts = [*style.PART_COLOURS, "unseen"]
     images = scores.drop_duplicates("part").set_index("part")["images"]
     figure, axis = plt.subplots(figsize=(8, 3.2))
@@ -160,8 +186,8 @@ def accuracy_by_part(scores):
     return style.finish(figure, f"Accuracy on the parts of Testing, over all runs on splits A and B: {said}.")
 
 
-def foreign_gliomas_added(scores):
-    """Recall on each half of the foreign gliomas, without and with the other half in training; a line a seed.
+def foreign_gliomas_added(scores: pd.DataFrame) -> Figure:
+    """Recall on each half of the foreign gliomas, without and with the other half in training; one line per seed.
 
     Args:
         scores: `evaluation.foreign_scores`.
@@ -190,12 +216,13 @@ def foreign_gliomas_added(scores):
     return style.finish(figure, sentence)
 
 
-def neighbours_beside_network(neighbours, runs, manifest):
-    """1-nearest-neighbour, without training, beside the runs of networks on splits A and B.
+def neighbours_beside_network(neighbours: pd.DataFrame, runs: Sequence[configs.Run], manifest: pd.DataFrame) -> Figure:
+    """The accuracy of a 1-nearest-neighbour classifier, which needs no training, and of networks on splits A and B.
 
     Args:
         neighbours: `audit.neighbour_scores`.
-        runs: list of `training.Run`.
+        runs: the runs of the networks.
+        manifest: table of the images.
     """
     summary = scoring.summarise(runs, manifest)
     figure, axis = plt.subplots(figsize=(8.5, 3.4))
@@ -215,11 +242,11 @@ def neighbours_beside_network(neighbours, runs, manifest):
     return style.finish(figure, f"The class of the most alike training image: {said}. The trained networks: {networks}.")
 
 
-def draws_beside_testing(ranges, pairs):
-    """Where the middle 95 % of random draws of split B's validation images lie, beside the accuracy on Testing.
+def draws_beside_testing(ranges: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
+    """The middle 95 % of the accuracy on random samples of split B's validation images, and the accuracy on Testing.
 
     Args:
-        ranges: `evaluation.draw_ranges` of split B runs.
+        ranges: `evaluation.draw_ranges` for runs of split B.
         pairs: `claims.testing_pairs`.
     """
     rows = [(name, size) for name in style.network_names(ranges) for size in ranges["size"].unique()]
@@ -249,8 +276,10 @@ def draws_beside_testing(ranges, pairs):
     )
 
 
-def benchmark_scores(scores):
-    """Every network and baseline of the benchmark: accuracy by protocol, its 95 % interval over groups, and on unseen Testing.
+def benchmark_scores(scores: pd.DataFrame) -> Figure:
+    """The accuracy of all networks and baselines of the benchmark, by protocol with 95 % intervals, and on unseen Testing.
+
+    The intervals are over groups.
 
     Args:
         scores: `benchmark.table`.
@@ -278,8 +307,8 @@ def benchmark_scores(scores):
     return style.finish(figure, f"{sentence}Over all rows: {', '.join(spans)}; unseen Testing {unseen}.")
 
 
-def honest_accuracies(scores):
-    """Accuracy by protocol and network, cross-fitted where an epoch was chosen, with its 95 % interval over seeds or groups.
+def honest_accuracies(scores: pd.DataFrame) -> Figure:
+    """Accuracy by protocol and network, with its 95 % interval over seeds or groups; cross-fitted if an epoch was chosen.
 
     Args:
         scores: `evaluation.image_scores`.
@@ -301,12 +330,12 @@ def honest_accuracies(scores):
     )
 
 
-def network_differences(scores, reference=scoring.BASE, on=None):
-    """How each network differs from a reference of the same protocol and seed: every pair, the mean, its 95 % interval.
+def network_differences(scores: pd.DataFrame, reference: str = scoring.BASE, on: str | None = None) -> Figure:
+    """Accuracy minus that of a reference network with the same protocol and seed: all pairs, their mean, its 95 % interval.
 
     Args:
-        scores, reference: as `evaluation.network_differences` takes them.
-        on: the images scored, for the axis, where they are not those on which the protocol validates.
+        scores, reference: see `evaluation.network_differences`.
+        on: name of the scored images for the axis label, if they are not the validation images of the protocol.
     """
     table, pairs = (find(scores, reference) for find in (comparisons.network_differences, comparisons.run_differences))
     _, rows = style.in_order(table)
@@ -328,8 +357,8 @@ def network_differences(scores, reference=scoring.BASE, on=None):
     return style.finish(figure, f"{sentence} {across} of {len(found)} intervals hold 0." if len(found) > 1 else sentence)
 
 
-def mcnemar_pairs(pairs):
-    """The p value of McNemar's test for every two runs of a protocol that differ in the seed alone, or in the widths alone.
+def mcnemar_pairs(pairs: pd.DataFrame) -> Figure:
+    """The p value of McNemar's test for all pairs of runs of a protocol that differ only in the seed, or only in the widths.
 
     Args:
         pairs: `evaluation.mcnemar_pairs`.
@@ -340,7 +369,7 @@ def mcnemar_pairs(pairs):
     figure, axis = plt.subplots(figsize=(8, 0.45 * len(rows) + 0.9))
     for number, (protocol, kind) in enumerate(rows):
         p = found[protocol, kind]
-        shifts = np.linspace(-0.25, 0.25, len(p) + 2)[1:-1]  # else points hide each other
+        shifts = np.linspace(-0.25, 0.25, len(p) + 2)[1:-1]  # so that points do not hide one another
         axis.plot(
             p, number + shifts, "o", color=protocols.get(protocol).colour, alpha=0.75, markeredgecolor="black", markersize=5
         )
@@ -353,10 +382,10 @@ def mcnemar_pairs(pairs):
     return style.finish(figure, f"Pairs of runs that differ with p below 0.05: {', '.join(said)}.")
 
 
-def flattery(scores):
-    """By how much accuracy at the best epoch exceeds the cross-fitted one: every run, the mean, its 95 % interval over seeds.
+def flattery(scores: pd.DataFrame) -> Figure:
+    """Accuracy at the best epoch minus cross-fitted accuracy: all runs, their mean, and its 95 % interval over seeds.
 
-    Networks of one seed are averaged first, and so are folds. With fewer than three seeds there is no interval.
+    Networks and folds with the same seed are averaged first. With fewer than three seeds there is no interval.
 
     Args:
         scores: `evaluation.image_scores`.
@@ -378,8 +407,8 @@ def flattery(scores):
     return style.finish(figure, f"Choosing the epoch on the scored images flatters by: {'; '.join(said)}.")
 
 
-def class_recalls(scores):
-    """Recall of each class by protocol: every run, the mean, and its 95 % interval over groups.
+def class_recalls(scores: pd.DataFrame) -> Figure:
+    """Recall of each class by protocol: all runs, their mean, and its 95 % interval over groups.
 
     Args:
         scores: `evaluation.image_scores` or `evaluation.unseen_scores`.
@@ -400,12 +429,14 @@ def class_recalls(scores):
     return style.finish(figure, f"Recall in percent, with its 95 % interval over groups: {'; '.join(said)}.")
 
 
-def reliability(panels):
-    """How often networks are right by how sure they are: a panel a set of images, all runs together; larger dots hold more.
+def reliability(panels: Mapping[str, pd.DataFrame]) -> Figure:
+    """Reliability diagrams: accuracy by confidence, one panel per set of images, all runs pooled.
+
+    A larger dot stands for more images. The calibration error is the mean over runs. With three seeds or more it has an interval
+    over seeds, because the training images of folds with the same seed overlap.
 
     Args:
-        panels: by title, ``evaluation.image_scores`` or ``unseen_scores`` of one protocol. The calibration error is the mean over
-            runs; its interval, from three seeds on, is over seeds, since folds of one seed share what they trained on.
+        panels: `evaluation.image_scores` or `evaluation.unseen_scores` of one protocol, by title.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(2.1 * len(panels), 3), sharey=True, squeeze=False)
     said = []

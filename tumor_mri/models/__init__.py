@@ -1,4 +1,4 @@
-"""Networks and how they are trained, what of a scan they are shown, the published one, and where a network looks."""
+"""Networks, training recipes, preprocessing of scans, the published network, and Grad-CAM."""
 
 from tumor_mri.models.fingerprint import computes_in, describe, describe_as_version_1, is_of, is_precision
 from tumor_mri.models.gradcam import heat_maps

@@ -1,19 +1,26 @@
-"""How a network is trained: what of a scan it is shown, and how its weights move. Each recipe is registered once.
+"""Recipes: how a network is trained, from the images and their augmentation to the optimizer. Each is registered once.
 
-``report``: the scan as it is, Adam at one learning rate, the epoch chosen by validation accuracy. ``prepared``: the scan
-without what tells its source (see `preprocessing`), varied at random each time it is shown (data augmentation); AdamW, a
-learning rate that warms up and then falls along a cosine (Loshchilov and Hutter, 2017 and 2019,
-https://arxiv.org/abs/1608.03983, https://arxiv.org/abs/1711.05101), and label smoothing (Szegedy et al., 2016,
-https://arxiv.org/abs/1512.00567). Its number of epochs is fixed, so no image chooses the epoch.
+``report``: whole scans, Adam with a constant learning rate, and the epoch with the best validation accuracy (early stopping).
+
+``prepared``: prepared scans (see `preprocessing`) with data augmentation; AdamW; a learning rate with warm-up and cosine decay
+(Loshchilov and Hutter, 2017 and 2019, https://arxiv.org/abs/1608.03983, https://arxiv.org/abs/1711.05101); and label smoothing
+(Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). The number of epochs is fixed, so no image is used to choose the epoch.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tumor_mri.datasets import decoding
 from tumor_mri.models import preprocessing
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
 
 WARM_UP = 3  # epochs
 WEIGHT_DECAY = 0.02
@@ -22,29 +29,29 @@ LABEL_SMOOTHING = 0.1
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to train a network. `register` one, and every run, record, score and figure knows it.
+    """A way to train a network. After `register`, every run, record, score and figure can use it.
 
     Attributes:
-        name: of runs and their records: letters, digits and ``_``.
-        shown: what a network is shown, for the label of one that is usually trained by another recipe.
-        load: a function of a manifest and the ingredient left out, which gives all scans, uint8, (rows, height, width).
-        view: a function of one scan (grey, uint8, of any size) and the ingredient left out, which gives it as `load` would.
-        channels: of the network's input, 1 or 3; three are the same grey three times.
+        name: used in the names of runs and records: letters, digits and ``_``.
+        shown: the images it uses, in words; part of the label of a network whose default recipe is another one.
+        load: a function of a manifest and the ingredient left out; it returns all scans, uint8, (rows, height, width).
+        view: a function of one scan (grey, uint8, any size) and the ingredient left out; it returns the scan as `load` does.
+        channels: input channels of the network, 1 or 3; with 3, the grey channel is repeated.
         optimizer: a function of a run's configuration and its steps per epoch.
         loss: a function of a run's configuration; labels are one-hot.
-        families: of random variation, names out of `preprocessing.FAMILIES`, in the order in which they are applied.
+        families: data augmentation: names from `preprocessing.FAMILIES`, in the order in which they are applied.
         ablations: ingredients that can be left out, for the setting ``without``.
-        mirrored: whether it trains on mirrored scans; then a run also records its predictions for them.
-        epochs, patience, batch_size, learning_rate, precision: what a run has unless asked otherwise, see `runs.configs`.
+        mirrored: whether training includes mirrored scans; a run then also records its predictions for mirrored images.
+        epochs, patience, batch_size, learning_rate, precision: default settings of a run, see `runs.configs`.
     """
 
     name: str
     shown: str
-    load: Callable
-    view: Callable
+    load: Callable[[pd.DataFrame, str], np.ndarray]
+    view: Callable[[np.ndarray, str], np.ndarray]
     channels: int
-    optimizer: Callable
-    loss: Callable
+    optimizer: Callable[..., keras.optimizers.Optimizer]
+    loss: Callable[..., keras.losses.Loss]
     families: tuple[str, ...] = ()
     ablations: tuple[str, ...] = ()
     mirrored: bool = False
@@ -54,8 +61,8 @@ class Recipe:
     learning_rate: float = 1e-3
     precision: str = "mixed_bfloat16"
 
-    def families_of(self, config) -> tuple[str, ...]:
-        """The families of random variation that a run uses: all but the one left out."""
+    def families_of(self, config: Any) -> tuple[str, ...]:
+        """The families of data augmentation that a run uses: all except the one left out by its `runs.configs.RunConfig`."""
         return tuple(name for name in self.families if name != config.without)
 
 
@@ -63,10 +70,10 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def register(recipe: Recipe) -> Recipe:
-    """Make a recipe known by its name.
+    """Add a recipe to the registry, and return it.
 
     Raises:
-        ValueError: if another one has the name.
+        ValueError: if a different recipe has the same name.
     """
     if RECIPES.setdefault(recipe.name, recipe) != recipe:
         raise ValueError(f"there is another recipe called {recipe.name!r}")
@@ -74,10 +81,14 @@ def register(recipe: Recipe) -> Recipe:
 
 
 def get(name: str) -> Recipe:
-    """The recipe of a name.
+    """The registered recipe with this name.
 
     Raises:
-        ValueError: naming those that are registered.
+        ValueError: if there is none; the message lists the registered recipes.
+
+    Example:
+        >>> get("prepared").families
+        ('geometry', 'intensity', 'degradation')
     """
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
@@ -85,7 +96,7 @@ def get(name: str) -> Recipe:
 
 
 def _resized(scan, without):
-    """A scan squeezed into 150 x 150 pixels, as Keras' loader does."""
+    """A scan resized to 150 x 150 pixels in the same way as by the Keras loader; its proportions are not kept."""
     from tumor_mri._keras import keras
 
     resized = keras.ops.image.resize(scan[..., None].astype(np.float32), decoding.IMAGE_SIZE)
@@ -99,7 +110,7 @@ def _adam(config, steps):
 
 
 def _adamw_with_cosine(config, steps):
-    """AdamW, its learning rate warmed up and then along a cosine; without ``schedule``, the report's Adam."""
+    """AdamW with warm-up and cosine decay of the learning rate; if ``schedule`` is left out, the report's Adam."""
     from tumor_mri._keras import keras
 
     if config.without == "schedule":

@@ -1,4 +1,4 @@
-"""One training: what was asked for, the training itself, its record on disk, and many of them on a cluster."""
+"""Runs: the configuration of a training, the training itself, its record on disk, and many trainings on a cluster."""
 
 from tumor_mri.runs.cluster import StudyError, complete
 from tumor_mri.runs.configs import Prediction, Run, RunConfig, config_of, usual_settings

@@ -1,38 +1,42 @@
-"""A run: what was asked for, and what came of it."""
+"""The configuration of a run, its result, and predictions that combine several runs."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.models import networks, recipes
 
-PRECISIONS = {"mixed_bfloat16": "bfloat16", "float32": "float32"}  # Keras dtype policies, and what labels call them
+PRECISIONS = {"mixed_bfloat16": "bfloat16", "float32": "float32"}  # Keras dtype policies, and their names in labels
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What one training is asked to be. The defaults are the report's settings; `config_of` has those of any network.
+    """The configuration of one training. The defaults are the report's settings; `config_of` gives those of any network.
 
     Attributes:
-        protocol: how images train and validate, a name out of `protocols.PROTOCOLS`.
+        protocol: how training and validation images are chosen: a name from `protocols.PROTOCOLS`.
         fold: 0 to the protocol's number of folds - 1.
-        network: a name out of `networks.NETWORKS`, else that of the builder given to `training.train`.
+        network: a name from `networks.NETWORKS`, or the name of the network that is passed to `training.train`.
         widths: filters of the three convolutions and units of the dense layer; empty for a network that has no widths.
-        recipe: how it is trained, a name out of `recipes.RECIPES`.
-        without: the one ingredient, of the recipe or the network, that is left out; empty for none.
-        seed: of weights, dropout and the order of the images; 0 or more.
+        recipe: how the network is trained: a name from `recipes.RECIPES`.
+        without: for an ablation, the ingredient of the recipe or the network that is left out; empty for none.
+        seed: for initial weights, dropout and the order of the images; 0 or more.
         precision: a Keras dtype policy, ``mixed_bfloat16`` or ``float32``.
-        epochs: the most epochs trained.
-        patience: epochs without a better validation accuracy after which training stops, and the best epoch's weights come back;
-            None trains all epochs and keeps the last one's, so that the validation images choose nothing.
+        epochs: the maximum number of epochs.
+        patience: for early stopping: training stops after this many epochs without a better validation accuracy, and the weights
+            of the best epoch are restored. None trains all epochs and keeps the last weights; validation images then choose
+            nothing.
         batch_size: images per step.
-        learning_rate: of Adam; the highest of AdamW's.
-        train_images: train on the first so many images of the split only; None for all.
-        dataset: a name out of `manifests.DATASETS`.
+        learning_rate: learning rate of Adam, or the highest learning rate of AdamW.
+        train_images: use only this many images from the start of the training split; None for all.
+        dataset: a name from `manifests.DATASETS`.
 
     Raises:
-        ValueError: for an unknown name, or a number that is out of range; says which, and what is possible.
+        ValueError: for an unknown name or a number out of range; the message says which, and what is possible.
 
     Example:
         >>> RunConfig("grouped", fold=3, seed=2).key
@@ -42,7 +46,7 @@ class RunConfig:
     """
 
     protocol: str
-    widths: tuple = networks.BASE_WIDTHS
+    widths: tuple[int, ...] = networks.BASE_WIDTHS
     seed: int = 1
     fold: int = 0
     precision: str = "mixed_bfloat16"
@@ -83,7 +87,7 @@ class RunConfig:
 
     @property
     def key(self) -> str:
-        """A name for the run, and for the file that keeps it: it shows each setting that differs from the usual one."""
+        """The name of the run and of its record. It shows each setting that differs from its default."""
         parts = [self.protocol]
         if protocols.get(self.protocol).folds > 1:
             parts.append(f"fold{self.fold}")
@@ -93,31 +97,41 @@ class RunConfig:
 
     @property
     def label(self) -> str:
-        """The network for people: its name or widths, and each setting that differs from the usual one.
+        """The network in words: its name or widths, and each setting that differs from its default.
 
-        Two configurations share a label only if they differ in protocol, fold and seed alone.
+        Two configurations have the same label only if they differ in nothing but protocol, fold and seed.
         """
         unusual = self.unusual_settings()
         recipe, without, dataset = (unusual.pop(name, None) for name in ("recipe", "without", "dataset"))
-        told = ", ".join([networks.label(self.widths) or self.network, *(_told(*item) for item in unusual.items())])
-        told += f" on {recipes.get(recipe).shown}" if recipe else ""
-        told += f" without {without}" if without else ""
-        return told + (f" ({dataset})" if dataset else "")
+        words = ", ".join([networks.label(self.widths) or self.network, *(_in_words(*item) for item in unusual.items())])
+        words += f" on {recipes.get(recipe).shown}" if recipe else ""
+        words += f" without {without}" if without else ""
+        return words + (f" ({dataset})" if dataset else "")
 
     def unusual_settings(self) -> dict:
         """The settings that differ from the defaults of the network and the recipe, by name."""
         usual = usual_settings(self.network, self.recipe)
         return {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
 
-    def same_network(self, other: "RunConfig") -> bool:
-        """Whether two runs differ in nothing but protocol, fold and seed."""
+    def same_network(self, other: RunConfig) -> bool:
+        """Whether two runs differ in nothing but protocol, fold and seed.
+
+        Example:
+            >>> RunConfig("grouped", fold=1).same_network(RunConfig("training_only", seed=2))
+            True
+        """
         return replace(self, protocol=other.protocol, fold=other.fold, seed=other.seed) == other
 
 
 def usual_settings(network: str, recipe: str) -> dict:
-    """What a run has unless asked otherwise, by setting: the recipe's defaults; the network's own, under its own recipe.
+    """The default settings of a run, by name: those of the recipe and, with the network's default recipe, those of the network.
 
-    Precision is that of the published runs, whatever a recipe prefers, so that a name stays the name of one run.
+    The precision is always that of the published runs, whatever a recipe prefers: keys depend on these defaults, and the key of a
+    run must not change.
+
+    Example:
+        >>> usual_settings("residual", "prepared")["learning_rate"]
+        0.002
     """
     registered, trained = networks.NETWORKS.get(network), recipes.get(recipe)
     own = registered.recipe if registered else networks.DEFAULT_RECIPE
@@ -135,7 +149,7 @@ def usual_settings(network: str, recipe: str) -> dict:
     }
 
 
-def _told(name, value):
+def _in_words(name, value):
     """A setting in words, for a label."""
     if name == "patience":
         return "no early stopping" if value is None else f"patience {value}"
@@ -145,13 +159,13 @@ def _told(name, value):
     return words.get(name, name.replace("_", " ") + " {}").format(value)
 
 
-def config_of(network: str, protocol: str, **changes) -> RunConfig:
-    """The run of a registered network, with the settings of its recipe.
+def config_of(network: str, protocol: str, **changes: Any) -> RunConfig:
+    """The configuration of a registered network, with the settings of its recipe.
 
     Args:
-        network: a name out of `networks.NETWORKS`.
-        protocol: a name out of `protocols.PROTOCOLS`.
-        changes: settings that differ, such as ``seed`` and ``fold``, or another ``recipe``.
+        network: a name from `networks.NETWORKS`.
+        protocol: a name from `protocols.PROTOCOLS`.
+        changes: settings to change, such as ``seed``, ``fold`` or ``recipe``.
 
     Raises:
         ValueError: see `RunConfig`.
@@ -169,29 +183,30 @@ def config_of(network: str, protocol: str, **changes) -> RunConfig:
 
 @dataclass(frozen=True)
 class Run:
-    """One finished training, with every prediction needed to score it again without a network.
+    """One finished training, with all predictions that are needed to score it without the network.
 
     Attributes:
-        config: what was asked for.
-        history: per epoch: loss, accuracy (as Keras logs them, a running mean with dropout on), val_loss (cross-entropy of the
-            true class, whatever loss was trained on: with softened labels it is not of one kind with ``loss``), val_accuracy,
-            seconds.
-        train_paths, val_paths, test_paths: paths of the manifest, in the order of the arrays below; the last is all of Testing.
+        config: the configuration.
+        history: per epoch: loss and accuracy (as Keras logs them, a running mean with dropout active), val_loss, val_accuracy and
+            seconds. val_loss is the cross-entropy of the true class whatever the training loss; with label smoothing it cannot be
+            compared with ``loss``.
+        train_paths, val_paths, test_paths: paths from the manifest, in the order of the arrays below; test_paths is all of
+            Testing.
         val_classes: predicted class of each validation image at each epoch, uint8, (epochs, validation images).
         val_probabilities: with the restored weights, float32, (validation images, classes).
         test_probabilities: with the restored weights, float32, (images of Testing, classes).
         train_classes: with the restored weights and dropout off, uint8, (training images,).
-        environment: versions, hardware, backend, commit, dataset fingerprint, what the layers compute in.
+        environment: versions, hardware, backend, commit, fingerprint of the dataset, and the dtypes of the layers.
         seconds: wall time of the whole run.
-        val_flipped, test_flipped: probabilities for the same images mirrored left to right; None for a recipe that does not
-            train on mirrored ones.
+        val_flipped, test_flipped: probabilities for the same images mirrored left to right, for test-time augmentation; None if
+            the recipe does not train on mirrored images.
     """
 
     config: RunConfig
-    history: dict
-    train_paths: list
-    val_paths: list
-    test_paths: list
+    history: dict[str, list[float]]
+    train_paths: list[str]
+    val_paths: list[str]
+    test_paths: list[str]
     val_classes: np.ndarray
     val_probabilities: np.ndarray
     test_probabilities: np.ndarray
@@ -211,12 +226,12 @@ class Run:
 
     @property
     def epochs_run(self) -> int:
-        """How many epochs were trained before early stopping, or the limit, ended the run."""
+        """The number of epochs until early stopping or the limit ended the run."""
         return len(self.history["val_accuracy"])
 
     @property
     def label(self) -> str:
-        """The network for people: `RunConfig.label`."""
+        """The network in words: `RunConfig.label`."""
         return self.config.label
 
     @property
@@ -227,18 +242,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What trained networks say together, or one of them in another way: probabilities that no single training gave.
+    """The predictions of an ensemble, or of test-time augmentation: probabilities computed from one or several runs.
 
-    It is scored as a `Run` is; nothing was trained for it, so it has no history.
+    It is scored in the same way as a `Run`. Nothing was trained for it, so it has no history.
 
     Attributes:
-        members: the runs behind it, of one network, protocol and fold.
-        how: in what way they answer, such as ``flips`` or ``5 seeds together``; part of its label.
+        members: the runs behind it, all with the same network, protocol and fold.
+        how: how their answers are combined, such as ``flips`` or ``5 seeds together``; part of the label.
         val_probabilities: float32, (validation images, classes).
         test_probabilities: float32, (images of Testing, classes).
 
     Raises:
-        ValueError: without members, or if one of them chose its epoch on the validation images: its answers there are flattered.
+        ValueError: if there are no members, or if a member chose its epoch on the validation images: its accuracy on them is
+            too high.
     """
 
     members: tuple[Run, ...]
@@ -248,47 +264,47 @@ class Prediction:
 
     def __post_init__(self):
         if not self.members:
-            raise ValueError("nobody answers: a prediction needs at least one run")
+            raise ValueError("a prediction needs at least one run")
         chose = [run.config.key for run in self.members if run.chose_epoch]
         if chose:
-            raise ValueError(f"{chose[0]} chose its epoch on the validation images: only runs of a fixed length answer together")
+            raise ValueError(f"{chose[0]} chose its epoch on the validation images: only runs of a fixed length can be combined")
 
     @property
     def config(self) -> RunConfig:
-        """What the first member was asked to be; the others differ from it in the seed alone."""
+        """The configuration of the first member; the others differ from it only in the seed."""
         return self.members[0].config
 
     @property
     def label(self) -> str:
-        """The network and how it answers, for people."""
+        """The network, and how the answers are combined, in words."""
         return f"{self.config.label}, {self.how}"
 
     @property
-    def train_paths(self) -> list:
+    def train_paths(self) -> list[str]:
         """Paths of the images that the members trained on."""
         return self.members[0].train_paths
 
     @property
-    def val_paths(self) -> list:
+    def val_paths(self) -> list[str]:
         """Paths of the validation images."""
         return self.members[0].val_paths
 
     @property
-    def test_paths(self) -> list:
+    def test_paths(self) -> list[str]:
         """Paths of all of Testing."""
         return self.members[0].test_paths
 
     @property
     def environment(self) -> dict:
-        """Where the first member was trained."""
+        """The environment of the first member."""
         return self.members[0].environment
 
     @property
     def val_classes(self) -> np.ndarray:
-        """Predicted class of each validation image, uint8, (1, validation images): as of a run of one epoch."""
+        """Predicted class of each validation image, uint8, (1, validation images), as for a run of one epoch."""
         return self.val_probabilities.argmax(axis=1).astype(np.uint8)[None]
 
     @property
     def chose_epoch(self) -> bool:
-        """Never: see the class."""
+        """Always False: members that chose their epoch are refused."""
         return False
