@@ -81,8 +81,8 @@ def _bootstrap(sums, statistic, confidence):
 def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95, power: float = 0.8) -> dict[str, float]:
     """How much `second` exceeds `first`, pair by pair: pairs, difference (the mean), low and high (t interval), detectable.
 
-    ``detectable`` is the smallest true difference that this many pairs, with the scatter of these, would find significant with
-    probability `power`: see `detectable_difference`. Everything is in the unit of the values.
+    ``detectable`` is the smallest true difference that a test with this many pairs and this scatter would find significant with
+    probability `power`: see `detectable_difference`. All but the number of pairs is in the unit of the values.
 
     Args:
         first, second: numbers, (pairs,); at least two, since one difference has no interval.

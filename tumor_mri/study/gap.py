@@ -53,7 +53,7 @@ def testing_scores(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd
     has no image of it).
 
     Raises:
-        EvaluationError: if a run trained on images of Testing, since those would not test it.
+        EvaluationError: if a run trained on images of Testing, since it cannot be tested on them.
     """
     parts = protocols.testing_parts(manifest) | {"unseen": protocols.unseen_testing(manifest)}
     return pd.DataFrame([_testing_row(run, name, rows, manifest) for run in runs for name, rows in parts.items()])
