@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests
 from tumor_mri.evaluation import scoring
 from tumor_mri.study import catalogue, claims
@@ -53,6 +54,6 @@ def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
 
 
 def test_the_readme_holds_the_claims(runs, manifest):
-    text = (manifests.ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (manifests.ROOT / "README.md").read_text(encoding="utf-8")
     table = text.as_markdown(claims.claims_table(claims.verdicts(runs, manifest)))
-    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in text, "run `python -m tumor_mri claims --write`"
+    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in readme, "run `python -m tumor_mri claims --write`"

@@ -43,7 +43,7 @@ def test_records_are_small_and_load_fast_without_tensorflow():
     records.load_all(records.RECORDED)
     assert time.perf_counter() - started < 1
     code = (
-        "import sys; from tumor_mri import records, study; records.load_all(study.RECORDED); print('tensorflow' in sys.modules)"
+        "import sys; from tumor_mri.runs import records; records.load_all(records.RECORDED); print('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 

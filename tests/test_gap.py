@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tumor_mri import figures
 from tumor_mri.audit import this_dataset
 from tumor_mri.datasets import decoding, download, manifests, protocols
 from tumor_mri.evaluation import scoring
@@ -109,7 +110,7 @@ def test_the_effect_of_foreign_gliomas_is_that_of_the_pairs(base, manifest, befo
     scores = gap.foreign_scores(runs, manifest)
     effect = gap.foreign_effect(scores)
     assert effect == {"without": before, "with": after, "points": points, "low": points, "high": points, "pairs": 2}
-    scores.foreign_gliomas_added(scores)
+    figures.foreign_gliomas_added(scores)
     assert f"it rises in {2 if points > 0 else 0} of 2 pairs" in capsys.readouterr().out
 
 
@@ -178,12 +179,12 @@ def test_figures_take_any_number_of_seeds(runs, manifest, capsys):
     first = [run for run in runs if run.config.seed == 1]
     more = [replace(run, config=replace(run.config, seed=seed)) for run in first for seed in (1, 2, 3)]
     scores = gap.testing_scores(more, manifest)
-    scores.errors_by_part(scores)
-    scores.accuracy_by_part(scores)
+    figures.errors_by_part(scores)
+    figures.accuracy_by_part(scores)
     on_b = [run for run in more if run.config.protocol == "training_only"]
     pairs = claims.testing_pairs(more, manifest)
     assert len(pairs) == 3 * len(claims.testing_pairs(first, manifest))
-    scores.draws_beside_testing(gap.draw_ranges(on_b, manifest), pairs)
+    figures.draws_beside_testing(gap.draw_ranges(on_b, manifest), pairs)
     assert capsys.readouterr().out.count("\n") == 3
 
 

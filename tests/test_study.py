@@ -95,7 +95,7 @@ def test_bfloat16_only_where_the_hardware_has_it(flags, capabilities, precision,
 
 def test_a_run_that_cannot_be_recorded_is_kept_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(cluster.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(records.tempfile, "gettempdir", lambda: str(tmp_path))
     with pytest.raises(records.RecordError, match="could not be recorded .* kept as"):
         records.keep(empty_run(TINY), tmp_path / "file" / "below")
     assert TINY in whole_records(tmp_path / "tumor_mri-runs")
@@ -216,9 +216,9 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing_but_time(dask_clus
 STUDY = """
 import sys
 from dataclasses import replace
-from tumor_mri import study, training
-tiny = training.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=3, train_images=64)
-study.complete([replace(tiny, seed=seed) for seed in (1, 2, 3)], [sys.argv[1]], workers=1)
+from tumor_mri.runs import cluster, configs
+tiny = configs.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=3, train_images=64)
+cluster.complete([replace(tiny, seed=seed) for seed in (1, 2, 3)], [sys.argv[1]], workers=1)
 """
 
 

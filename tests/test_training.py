@@ -148,11 +148,13 @@ def test_the_seed_makes_the_weights_whatever_was_built_before():
 ON_JAX = """
 import sys
 import numpy as np
-from tumor_mri import dataset, records, recipe, training
-manifest = dataset.load_manifest()
-for settings, side in [({"widths": (4, 4, 4, 4)}, 150), (recipe.RESIDUAL, 32)]:
+from tumor_mri.datasets import manifests
+from tumor_mri.models import recipes
+from tumor_mri.runs import configs, records, training
+manifest = manifests.load_manifest()
+for settings, side in [({"widths": (4, 4, 4, 4)}, 150), (recipes.RESIDUAL, 32)]:
     noise = np.random.default_rng(0).integers(0, 256, (len(manifest), side, side), dtype=np.uint8)
-    config = training.RunConfig("training_only", **settings | {"epochs": 2}, train_images=64)
+    config = configs.RunConfig("training_only", **settings | {"epochs": 2}, train_images=64)
     records.save(training.train(config, noise, manifest, progress=False), sys.argv[1])
 """
 

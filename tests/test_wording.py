@@ -17,7 +17,7 @@ def test_numbers_and_verdicts_in_spanish():
         "no puede decidirse",
         "refutada tal como está impresa",
     ]
-    assert [text.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{text}</span>" for text in spanish]
+    assert [text.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{words}</span>" for words in spanish]
 
 
 def test_what_is_spanish_already_stays():
