@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -245,15 +246,9 @@ def kaggle_json(world, text):
     use_kaggle(world)
 
 
-def run_of_nothing(config=CONFIG):
-    """A whole run, of no image."""
-    nothing, classes = np.zeros((1, 4), dtype=np.float32), np.zeros((1, 1), dtype=np.uint8)
-    return configs.Run(config, {"val_accuracy": [0.5]}, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
-
-
 def altered(change):
     """The bytes of a record whose text was changed, and its digest made to fit: whole, but not of this version."""
-    with np.load(io.BytesIO(records.encode(run_of_nothing()))) as stored:
+    with np.load(io.BytesIO(records.encode(samples.empty_run(CONFIG)))) as stored:
         arrays = {name: stored[name] for name in stored.files}
     about = json.loads(arrays.pop("about").tobytes())
     del about["digest"]
@@ -303,7 +298,7 @@ def cut(world):
 
 
 def whole():
-    return records.encode(run_of_nothing())
+    return records.encode(samples.empty_run(CONFIG))
 
 
 CHECKED = ("download", "verify", "decode", "audit")  # the commands that look at the dataset
@@ -395,7 +390,7 @@ CASES = [
     ("later setting", lambda w: w.record(altered(lambda about: about["config"].update(new=1))), READ, 1, "not know"),
     ("lost setting", lambda w: w.record(altered(lambda about: about.pop("history"))), READ, 1, "not know"),
     ("other protocol", lambda w: w.record(altered(lambda a: a["config"].update(protocol="z"))), READ, 1, "unknown protocol"),
-    ("another run's", lambda w: w.record(records.encode(run_of_nothing(replace(CONFIG, seed=9)))), READ, 1, "of another run"),
+    ("another run's", lambda w: w.record(records.encode(samples.empty_run(replace(CONFIG, seed=9)))), READ, 1, "of another run"),
     ("other dataset", lambda w: w.record(whole()), "runs", 1, "not the images of its protocol"),
     ("record is a folder", lambda w: (w.records / "x.npz").mkdir(), "runs", 1, "Is a directory"),
     # arguments
