@@ -124,7 +124,8 @@ def test_a_notebook_trains_on_kaggle(place, folders):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_attached_package_reads_from_itself_and_writes_below_the_working_folder(place, folders, layout):
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    code = f"{notebooks.FIRST_CELL}\nfrom tumor_mri import study\nprint(len(study.run('sweep-widths')), study.LOCAL)"
+    imports = "from tumor_mri import study\nfrom tumor_mri.runs import records"
+    code = f"{notebooks.FIRST_CELL}\n{imports}\nprint(len(study.run('sweep-widths')), records.LOCAL)"
     done = python(place, code)
     count, local = done.stdout.splitlines()[-1].split()
     assert int(count) == len(catalogue.configs_of("sweep-widths")), done.stderr

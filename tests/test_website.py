@@ -14,6 +14,8 @@ import pytest
 from tumor_mri.site import notebooks, website
 
 NAMES = ["index", *(path.stem for path in notebooks.notebook_paths())]
+
+
 needs_browser = pytest.mark.skipif(browser.find() is None, reason=browser.NONE)
 
 
@@ -124,6 +126,8 @@ def test_hosts_are_linked_once_the_repository_has_an_address(tmp_path):
 GOOD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Good</title><link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width"><meta name="description" content="d"><meta name="color-scheme" content="light">
 </head><body><h1 id="top">Good</h1><a href="#top">up</a><img src="dot.png" alt="A dot." width="60" height="60"></body></html>"""
+
+
 WRONG = [  # what is changed in a good page, into what, and which of the two checks must see it
     ('lang="en"', "", "files"),
     ("<title>Good", "<title>", "files"),

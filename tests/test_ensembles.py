@@ -1,0 +1,30 @@
+"""Runs that answer together."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import samples
+
+from tumor_mri.evaluation import ensembles, scoring
+
+
+def test_seeds_answer_together_and_mirrored_scans_beside_scans(residual_run, manifest):
+    other = replace(
+        residual_run,
+        config=replace(samples.TINY_OURS, seed=2),
+        val_probabilities=residual_run.val_flipped,
+        test_probabilities=residual_run.test_flipped,
+    )
+    both, flipped = ensembles.together([residual_run, other], manifest), ensembles.with_flips(residual_run, manifest)
+    assert np.allclose(both.val_probabilities, (residual_run.val_probabilities + residual_run.val_flipped) / 2)
+    assert np.allclose(both.test_probabilities, flipped.test_probabilities)
+    for one, name in ((both, "residual, 2 seeds together"), (flipped, "residual, flips")):
+        scoring.check(one, manifest)
+        assert scoring.network_name(one.config) == name
+        scores = scoring.image_scores([one], manifest)
+        assert scores["right"].mean() == pytest.approx(one.history["val_accuracy"][0])
+    with pytest.raises(ValueError, match="nothing but the seed"):
+        ensembles.together([residual_run, replace(residual_run, config=replace(samples.TINY_OURS, fold=1))], manifest)
+    with pytest.raises(ValueError, match="has not recorded"):
+        ensembles.with_flips(both, manifest)
