@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tumor_mri.models import recipes
 from tumor_mri.runs import configs
 
 BASE, CHOSEN = "32/64/128/128", "25/50/100/100"  # names of the report's network and of its final one
 TINY = configs.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=2, train_images=64)
-OURS = configs.RunConfig("grouped", **recipes.RESIDUAL)
+OURS = configs.config_of("residual", "grouped")
 TINY_OURS = replace(OURS, epochs=2, train_images=64)
 
 

@@ -146,7 +146,7 @@ def draw_dataset(folder):
     """Two drawn scans a class and split, and their manifest."""
     rows = []
     for split in manifests.SPLITS:
-        for class_name in manifests.CLASSES:
+        for class_name in manifests.BRAIN_TUMOUR_MRI.classes:
             (folder / split / class_name).mkdir(parents=True)
             for number in range(2):
                 path = f"{split}/{class_name}/{number}.jpg"

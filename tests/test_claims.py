@@ -14,7 +14,7 @@ def test_the_reports_table_is_its_matrix_with_precision_and_recall_exchanged():
     assert matrix.sum(axis=1).tolist() == [158, 162, 83, 171]
     assert matrix.trace() == 530
     table, printed = scoring.classification_table(matrix), claims.load_report_table()
-    names = list(manifests.NAMES)
+    names = list(manifests.BRAIN_TUMOUR_MRI.labels)
     assert np.allclose(table.loc[names, "recall"], printed.loc[names, "precision"], atol=5e-5)
     assert np.allclose(table.loc[names, "precision"], printed.loc[names, "recall"], atol=5e-5)
 
@@ -38,7 +38,7 @@ def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
     assert verdict.verdict == "refuted as printed"
     assert "exchanged" in verdict.here
     matrix, printed = claims.load_report_matrix(), claims.load_report_table()
-    names = list(manifests.NAMES)
+    names = list(manifests.BRAIN_TUMOUR_MRI.labels)
     right = printed.copy()
     right.loc[names] = scoring.classification_table(matrix).loc[names].to_numpy()
     monkeypatch.setattr(claims, "load_report_table", lambda: right)
@@ -67,10 +67,10 @@ def test_the_verdict_on_c9_follows_its_criterion(runs, manifest, monkeypatch, te
 
 def test_pairs_are_of_one_network_and_seed(runs, base, manifest):
     pairs = claims.testing_pairs(runs, manifest)
-    row = pairs[(pairs["widths"] == "32/64/128/128") & (pairs["seed"] == 1)].iloc[0]
+    row = pairs[(pairs["network"] == "32/64/128/128") & (pairs["seed"] == 1)].iloc[0]
     assert np.isclose(row["testing"], max(base["testing_folder"].history["val_accuracy"]))
     assert np.isclose(row["set_aside"], max(base["training_only"].history["val_accuracy"]))
-    assert not pairs.duplicated(["widths", "seed"]).any()
+    assert not pairs.duplicated(["network", "seed"]).any()
 
 
 @pytest.mark.parametrize("protocol", ["testing_folder", "training_only"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import samples
 
-from tumor_mri.models import recipes
+from tumor_mri.models import networks
 from tumor_mri.runs import configs
 
 
@@ -14,9 +14,9 @@ def test_a_key_names_what_was_asked_for():
     assert samples.TINY.key.endswith("seed1-epochs=2-train_images=64")
 
 
-@pytest.mark.parametrize("without", recipes.OF_OUR_NETWORK)
+@pytest.mark.parametrize("without", networks.RESIDUAL.ablations)
 def test_what_the_reports_network_has_not_cannot_be_left_out_of_it(without):
-    with pytest.raises(ValueError, match=f"nothing called '{without}'"):
+    with pytest.raises(ValueError, match=f"has an ingredient called '{without}'"):
         configs.RunConfig("grouped", recipe="prepared", without=without, patience=None)
 
 
@@ -24,10 +24,10 @@ def test_what_the_reports_network_has_not_cannot_be_left_out_of_it(without):
     "settings, message",
     [
         ({"recipe": "mine"}, "choose one of report, prepared"),
-        ({"without": "salt"}, "nothing called 'salt' can be left out"),
-        ({"recipe": "report", "without": "crop"}, "of the recipe 'report' nothing"),
+        ({"without": "salt"}, "ingredient called 'salt': they have crop"),
+        ({"recipe": "report", "without": "crop"}, "neither the recipe 'report' nor the network 'residual'"),
         ({"patience": 0}, "at least 1"),
-        ({"widths": (1, 1, 1, 1)}, "has its own"),
+        ({"widths": (1, 1, 1, 1)}, "takes no widths"),
     ],
 )
 def test_bad_recipes_are_named(settings, message):

@@ -49,8 +49,8 @@ def unlike(manifest):
 
 def saying(run, manifest, shift=0):
     """A run that is sure, and always right; or always wrong, with a shift."""
-    labels = (scoring.truth(run.val_paths, manifest) + shift) % len(manifests.NAMES)
-    return replace(run, val_probabilities=np.eye(len(manifests.NAMES), dtype=np.float32)[labels])
+    labels = (scoring.truth(run.val_paths, manifest) + shift) % len(manifests.BRAIN_TUMOUR_MRI.labels)
+    return replace(run, val_probabilities=np.eye(len(manifests.BRAIN_TUMOUR_MRI.labels), dtype=np.float32)[labels])
 
 
 @pytest.fixture
@@ -81,7 +81,10 @@ def test_the_nearest_is_one_that_trained(chosen, manifest, unlike):
     thumbnails[trained] = thumbnails[asked]
     found = gap.nearest_trained(chosen, manifest, thumbnails).iloc[0]
     assert found["nearest"] == manifest["path"][trained] and found["correlation"] == pytest.approx(1)
-    assert manifests.CLASSES[manifests.NAMES.index(found["nearest_class"])] == manifest["class"][trained]
+    assert (
+        manifests.BRAIN_TUMOUR_MRI.classes[manifests.BRAIN_TUMOUR_MRI.labels.index(found["nearest_class"])]
+        == manifest["class"][trained]
+    )
     assert found["same_group"] == (manifest["group"][trained] == manifest["group"][asked])
 
 
@@ -154,7 +157,7 @@ def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chos
     row, _ = chooser.children
     network, name, kind = row.children
     assert capsys.readouterr().out.count("Named") == 0 and not painted  # nothing is chosen yet
-    for run, answer, of in itertools.product(network.options, (True, False), manifests.NAMES):
+    for run, answer, of in itertools.product(network.options, (True, False), manifests.BRAIN_TUMOUR_MRI.labels):
         painted.clear()
         network.value, kind.value, name.value = run, answer, None
         capsys.readouterr()

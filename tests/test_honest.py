@@ -114,7 +114,7 @@ def test_split_a_has_no_honest_score_on_testing(runs, split_b, manifest):
 
 
 def test_an_interval_is_over_seeds_from_three_on(scores):
-    base = scores[(scores["protocol"] == "training_only") & (scores["widths"] == samples.BASE)]
+    base = scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)]
     mean, low, high, over = comparisons.mean_and_interval(base)
     expected = stats.interval(base.groupby("seed")["right"].mean())
     assert (mean, high - mean, over) == (expected[0], pytest.approx(expected[1]), "seeds")
@@ -130,9 +130,9 @@ def test_mcnemar_pairs_differ_in_one_thing(scores):
     for pair in pairs.itertuples():
         (first, one), (second, other) = (name.split(" seed ") for name in (pair.first, pair.second))
         assert (first == second) == (pair.differ == "seed")
-        assert (one == other) == (pair.differ == "widths")
+        assert (one == other) == (pair.differ == "network")
     a_seed, b_seed = (
-        scores[(scores["protocol"] == "training_only") & (scores["widths"] == samples.BASE) & (scores["seed"] == s)]
+        scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE) & (scores["seed"] == s)]
         for s in (1, 2)
     )
     row = pairs[(pairs["first"] == f"{samples.BASE} seed 1") & (pairs["second"] == f"{samples.BASE} seed 2")].iloc[-1]
@@ -141,35 +141,35 @@ def test_mcnemar_pairs_differ_in_one_thing(scores):
 
 
 def test_differences_are_to_the_base_network_of_the_same_seed(scores):
-    table = comparisons.network_differences(scores).set_index(["protocol", "widths"])
-    means = scoring.run_scores(scores).set_index(["protocol", "widths", "seed"])["accuracy"].sort_index()
+    table = comparisons.network_differences(scores).set_index(["protocol", "network"])
+    means = scoring.run_scores(scores).set_index(["protocol", "network", "seed"])["accuracy"].sort_index()
     row = table.loc[("training_only", samples.CHOSEN)]
     expected = 100 * (means["training_only", samples.CHOSEN] - means["training_only", samples.BASE])
     assert (row["pairs"], row["over"]) == (len(expected), "seeds")
     assert row["difference"] == pytest.approx(expected.mean())
     assert row["low"] < row["difference"] < row["high"]
-    assert samples.BASE not in table.index.get_level_values("widths")
+    assert samples.BASE not in table.index.get_level_values("network")
     on_b = scores[scores["protocol"] == "training_only"]
-    patients = comparisons.network_differences(on_b.assign(protocol="grouped")).set_index("widths").loc[samples.CHOSEN]
+    patients = comparisons.network_differences(on_b.assign(protocol="grouped")).set_index("network").loc[samples.CHOSEN]
     assert (patients["over"], patients["difference"]) == ("groups", pytest.approx(row["difference"]))
 
 
 def test_differences_are_paired_by_fold_too(scores):
     """A run of one fold is compared with the reference's run of that fold, not with its other folds."""
-    one = scores[(scores["protocol"] == "training_only") & (scores["seed"] == 1) & (scores["widths"] == samples.BASE)]
+    one = scores[(scores["protocol"] == "training_only") & (scores["seed"] == 1) & (scores["network"] == samples.BASE)]
     folds = pd.concat([one, one.assign(fold=1, right=0.0)])
-    alone = pd.concat([folds, one.assign(widths="other")])
+    alone = pd.concat([folds, one.assign(network="other")])
     for reference, other in ((samples.BASE, "other"), ("other", samples.BASE)):
         row = comparisons.network_differences(alone, reference).iloc[0]
-        assert (row["widths"], row["difference"], row["low"], row["high"]) == (other, 0, 0, 0)
+        assert (row["network"], row["difference"], row["low"], row["high"]) == (other, 0, 0, 0)
 
 
 def test_a_run_is_held_against_the_mean_of_seeds(scores):
-    on_b = scores[(scores["protocol"] == "training_only") & (scores["widths"] == samples.BASE)]
+    on_b = scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)]
     mean = comparisons.mean_of_seeds(on_b)
     assert len(mean) == on_b["path"].nunique() and mean["right"].mean() == pytest.approx(on_b["right"].mean())
     one = on_b[on_b["seed"] == 1]
-    row = comparisons.network_differences(pd.concat([mean, one.assign(widths="one")])).iloc[0]
+    row = comparisons.network_differences(pd.concat([mean, one.assign(network="one")])).iloc[0]
     assert row["difference"] == pytest.approx(100 * (one["right"].mean() - on_b["right"].mean()))
 
 
@@ -194,11 +194,11 @@ def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     base = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == (32, 64, 128, 128)]
     exact = [_as_float32(run) for run in base]
     pairs = comparisons.precision_scores([*base, *exact], manifest)
-    assert set(pairs["widths"]) == {"mixed_bfloat16", "float32"}
+    assert set(pairs["network"]) == {"mixed_bfloat16", "float32"}
     same = comparisons.network_differences(pairs, reference="float32")
-    assert (same["widths"].tolist(), same["pairs"].tolist()) == (["mixed_bfloat16"], [len(base)])
+    assert (same["network"].tolist(), same["pairs"].tolist()) == (["mixed_bfloat16"], [len(base)])
     assert (same[["difference", "low", "high", "detectable"]] == 0).all(axis=None)
-    worse = pairs.assign(right=pairs["right"].where(pairs["widths"] == "float32", 0.9 * pairs["right"]))
+    worse = pairs.assign(right=pairs["right"].where(pairs["network"] == "float32", 0.9 * pairs["right"]))
     lost = comparisons.network_differences(worse, reference="float32").iloc[0]
     assert lost["high"] < -8 and lost["difference"] == pytest.approx(-10 * pairs["right"].mean())
     with pytest.raises(scoring.EvaluationError, match="precisions"):

@@ -67,7 +67,7 @@ def test_what_is_written_is_read_again(looked, tmp_path):
 
 def test_the_table_counts_what_was_answered(looked, few):
     _, found = looked
-    truth, none = scoring.truth(found.paths, few), manifests.CLASSES.index("no_tumor")
+    truth, none = scoring.truth(found.paths, few), manifests.BRAIN_TUMOUR_MRI.classes.index("no_tumor")
     answers = np.tile(np.eye(4)[truth], (len(inspection.CONDITIONS), 1, 1))
     answers[3] = np.eye(4)[none]  # the third condition makes every scan look healthy
     told = inspection.Inspection(found.network, found.paths, answers, found.heat, found.dark, found.dark_area)

@@ -9,7 +9,7 @@ from tumor_mri.datasets import download, manifests, protocols
 
 
 def counts(manifest, rows):
-    return manifest["class"].iloc[rows].value_counts().reindex(manifests.CLASSES).tolist()
+    return manifest["class"].iloc[rows].value_counts().reindex(manifests.BRAIN_TUMOUR_MRI.classes).tolist()
 
 
 def test_split_a_is_the_two_folders(manifest):
@@ -136,7 +136,7 @@ def test_the_parts_of_testing_are_disjoint_and_whole(manifest):
 def test_unseen_testing_shares_nothing_with_training(manifest):
     unseen = manifest.iloc[protocols.unseen_testing(manifest)]
     training = manifest[manifest["split"] == "Training"]
-    assert unseen["class"].value_counts().reindex(manifests.CLASSES, fill_value=0).tolist() == [81, 6, 0, 46]
+    assert unseen["class"].value_counts().reindex(manifests.BRAIN_TUMOUR_MRI.classes, fill_value=0).tolist() == [81, 6, 0, 46]
     assert not set(unseen["patient"].dropna()) & set(training["patient"].dropna())
     assert (unseen["nearest_training_corr"] <= 0.99).all()
 

@@ -79,9 +79,9 @@ def test_any_common_image_gives_an_answer(network, scan, tmp_path):
         make(scan).save(tmp_path / name)
     found = published.predict(published.files_in(tmp_path), network)
     assert list(found["file"]) == sorted(str(tmp_path / name) for name in KINDS) and not found["problem"].any()
-    odds = found[list(manifests.NAMES)].to_numpy(dtype=float)
+    odds = found[list(manifests.BRAIN_TUMOUR_MRI.labels)].to_numpy(dtype=float)
     assert np.allclose(odds.sum(axis=1), 1) and np.allclose(odds.max(axis=1), found["confidence"].astype(float))
-    assert list(found["answer"]) == [manifests.NAMES[index] for index in odds.argmax(axis=1)]
+    assert list(found["answer"]) == [manifests.BRAIN_TUMOUR_MRI.labels[index] for index in odds.argmax(axis=1)]
     assert list(found["abstains"]) == list(found["confidence"] < network.abstain_below)
     apart = found.set_index("file")
     one, other = (apart.loc[str(tmp_path / name), "confidence"] for name in ("grey.png", "deep.png"))
@@ -135,6 +135,14 @@ def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeyp
     assert "scan.png" in printed.out and "notes.txt is no image" in printed.out and "not a diagnostic device" in printed.err
     assert __main__.main(["predict", "--json", str(tmp_path / "scan.png")]) == 0
     (row,) = json.loads(capsys.readouterr().out)
-    assert set(row) == {"file", "problem", "answer", "abstains", "confidence", *manifests.NAMES, *published.NEAREST}
+    assert set(row) == {
+        "file",
+        "problem",
+        "answer",
+        "abstains",
+        "confidence",
+        *manifests.BRAIN_TUMOUR_MRI.labels,
+        *published.NEAREST,
+    }
     assert __main__.main(["predict", str(tmp_path / "notes.txt")]) == 1
     assert "none of 1 files can be read as an image" in capsys.readouterr().err

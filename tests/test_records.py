@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import samples
 
-from tumor_mri.evaluation import scoring
 from tumor_mri.runs import records
 
 
@@ -87,7 +86,7 @@ def test_a_record_says_what_was_left_out(residual_run, tmp_path):
     config = replace(samples.TINY_OURS, without="geometry")
     back = records.load(records.save(replace(residual_run, config=config), tmp_path))
     assert back.config == config and back.config.key != samples.TINY_OURS.key
-    assert scoring.network_name(back.config) == "residual without geometry"
+    assert back.label == "residual without geometry"
 
 
 def test_mirrored_scans_are_recorded_and_come_back(residual_run, small_noise, manifest, tmp_path):

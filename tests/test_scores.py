@@ -37,7 +37,7 @@ def test_figures_say_what_they_draw(runs, scores, manifest, capsys):
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 7
     mean, low, high, _ = comparisons.mean_and_interval(
-        scores[(scores["protocol"] == "training_only") & (scores["widths"] == samples.BASE)]
+        scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)]
     )
     assert f"split B · {samples.BASE} {100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f}) over seeds" in said[0]
 

@@ -9,14 +9,14 @@ from sklearn import metrics
 
 from tumor_mri.datasets import manifests
 from tumor_mri.evaluation import benchmark, scoring
-from tumor_mri.models import recipes
 from tumor_mri.study import catalogue
 
 
 def test_a_network_trained_longer_has_a_name_of_its_own_and_answers_with_no_other(residual_run, manifest):
-    longer = replace(residual_run, config=replace(samples.OURS, **recipes.LONGER))
-    assert scoring.network_name(longer.config) == "residual, 120 epochs"
-    assert len(benchmark.combined([residual_run], manifest)) == 1 and benchmark.combined([longer], manifest) == []
+    longer = replace(residual_run, config=replace(samples.OURS, epochs=120))
+    assert longer.label == "residual, 120 epochs"
+    whole = replace(residual_run, config=samples.OURS)
+    assert len(benchmark.combined([whole])) == 1 and benchmark.combined([longer]) == []
 
 
 def test_every_recorded_run_is_what_it_says(every_run, manifest):
@@ -37,9 +37,9 @@ def test_a_permuted_label_is_found(every_run, manifest):
     split_b = next(run for run in every_run if run.config.protocol == "training_only")
     glioma, pituitary = (
         wrong.index[wrong["path"].isin(split_b.val_paths) & (wrong["class"] == c)][0]
-        for c in (manifests.CLASSES[0], manifests.CLASSES[3])
+        for c in (manifests.BRAIN_TUMOUR_MRI.classes[0], manifests.BRAIN_TUMOUR_MRI.classes[3])
     )
-    wrong.loc[[glioma, pituitary], "class"] = [manifests.CLASSES[3], manifests.CLASSES[0]]
+    wrong.loc[[glioma, pituitary], "class"] = [manifests.BRAIN_TUMOUR_MRI.classes[3], manifests.BRAIN_TUMOUR_MRI.classes[0]]
     with pytest.raises(scoring.EvaluationError):
         for run in every_run:
             scoring.check(run, wrong)
@@ -83,7 +83,7 @@ def test_the_classification_table_is_scikit_learns(every_run, manifest):
 def test_tumours_that_are_missed_are_counted(manifest):
     run = next(run for run in catalogue.recorded("honest-evaluation") if run.config.protocol == "training_only")
     truth = scoring.truth(run.val_paths, manifest)
-    none = manifests.CLASSES.index("no_tumor")
+    none = manifests.BRAIN_TUMOUR_MRI.classes.index("no_tumor")
     tumours, others = np.flatnonzero(truth != none), np.flatnonzero(truth == none)
     named = truth.astype(np.uint8)
     named[tumours[:10]], named[others[:4]] = none, 0

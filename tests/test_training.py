@@ -103,12 +103,11 @@ ON_JAX = """
 import sys
 import numpy as np
 from tumor_mri.datasets import manifests
-from tumor_mri.models import recipes
 from tumor_mri.runs import configs, records, training
 manifest = manifests.load_manifest()
-for settings, side in [({"widths": (4, 4, 4, 4)}, 150), (recipes.RESIDUAL, 32)]:
+for network, settings, side in [("cnn", {"widths": (4, 4, 4, 4)}, 150), ("residual", {}, 32)]:
     noise = np.random.default_rng(0).integers(0, 256, (len(manifest), side, side), dtype=np.uint8)
-    config = configs.RunConfig("training_only", **settings | {"epochs": 2}, train_images=64)
+    config = configs.config_of(network, "training_only", epochs=2, train_images=64, **settings)
     records.save(training.train(config, noise, manifest, progress=False), sys.argv[1])
 """
 
@@ -185,5 +184,5 @@ def test_a_step_is_varied_by_seed_epoch_and_place_alone(small_noise):
 def test_the_reports_network_takes_prepared_scans_too(small_noise, manifest):
     config = replace(samples.TINY_OURS, network="cnn", widths=(4, 4, 4, 4), epochs=1, train_images=32)
     run = training.train(config, small_noise, manifest, progress=False)
-    assert scoring.network_name(config) == "4/4/4/4 on prepared scans"
+    assert config.label == "4/4/4/4, 1 epochs, learning rate 0.002, 32 training images on prepared scans"
     assert scoring.key_figures([run], manifest)["parameters"][0] == run.environment["parameters"]
