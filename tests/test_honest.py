@@ -98,7 +98,7 @@ def test_scores_by_image_are_those_of_the_runs(runs, scores, manifest):
     found = scoring.run_scores(scores)
     assert len(found) == len(runs)
     assert np.allclose(found["at_best_epoch"], scoring.key_figures(runs, manifest)["val_accuracy"])
-    for run, accuracy in zip(runs[:2], found["accuracy"], strict=True):
+    for run, accuracy in zip(runs[:2], found["accuracy"][:2], strict=True):
         classes = scoring.cross_fitted_classes(run, manifest)
         assert accuracy == pytest.approx((classes == scoring.truth(run.val_paths, manifest)).mean())
 
