@@ -197,5 +197,5 @@ def test_command_on_a_wrong_folder_or_none(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("error: ")
     monkeypatch.setattr(download, "find", lambda: None)
     assert cli.main(["audit", "--output", str(tmp_path / "out")]) == 1
-    assert "python -m tumor_mri download" in capsys.readouterr().err
+    assert "tumor-mri download" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -154,20 +154,57 @@ BEHIND = {"accuracy": 394, "low": 394, "high": 394, "balanced": 4 * 74, "unseen_
 BEHIND |= {"unseen_glioma": 81, "unseen_meningioma": 6, "unseen_pituitary": 46}
 
 
-def anew(manifest):
-    return benchmark.baselines(decoding.load_images(manifest), preprocessing.load_prepared(manifest, progress=False), manifest)
+def no_regression(thumbnails, labels, train, asked):
+    return np.zeros(len(asked), dtype=int)
 
 
-@pytest.mark.needs_dataset
-def test_the_committed_baselines_are_computed_anew(manifest):
+@pytest.fixture(scope="module")
+def both_kinds(manifest):
+    """All images as they are, and prepared."""
+    return decoding.load_images(manifest), preprocessing.load_prepared(manifest, progress=False)
+
+
+def committed(network):
+    """Whether a row of the committed baselines is of a method, whatever the scans."""
+    table = pd.read_csv(benchmark.BASELINES)
+    return table[table["network"].str.startswith(network)].reset_index(drop=True)
+
+
+def assert_same_baselines(expected, found):
     """To two images: where two neighbours are equally alike, the last bits of a processor's sums decide."""
-    committed, found = pd.read_csv(benchmark.BASELINES), anew(manifest)
+    found = found.reset_index(drop=True)
     about = ["network", "protocol", "seeds", "seeds_low", "seeds_high"]
-    pd.testing.assert_frame_equal(committed[about], found[about])
+    pd.testing.assert_frame_equal(expected[about], found[about])
     folds = found["protocol"].map(lambda protocol: protocols.get(protocol).folds)
     for column, images in BEHIND.items():
         images = images * folds if column.startswith("unseen") else images
-        assert ((committed[column] - found[column]).abs() <= 2.01 / images).all(), column
+        assert ((expected[column] - found[column]).abs() <= 2.01 / images).all(), column
+
+
+@pytest.mark.needs_dataset
+def test_the_committed_neighbours_are_found_again(manifest, both_kinds, monkeypatch):
+    monkeypatch.setattr(benchmark, "_linear_class", no_regression)
+    found = benchmark.baselines(*both_kinds, manifest)
+    assert set(found["network"]) == set(pd.read_csv(benchmark.BASELINES)["network"]) and len(found) == 4 * len(
+        protocols.in_benchmark()
+    )
+    neighbours = found[found["network"].str.startswith("1-nearest")]
+    assert_same_baselines(committed("1-nearest"), neighbours)
+    with pytest.raises(AssertionError):  # a wrong table would be seen
+        assert_same_baselines(committed("logistic"), found[found["network"].str.startswith("logistic")])
+
+
+@pytest.mark.slow
+@pytest.mark.needs_dataset
+def test_the_committed_regressions_are_fitted_again(manifest, both_kinds, monkeypatch):
+    """Under one protocol: seven fits of each kind take minutes, and differ in nothing but their rows."""
+    monkeypatch.setattr(protocols, "in_benchmark", lambda: [protocols.TRAINING_ONLY])
+    monkeypatch.setattr(benchmark, "_nearest_class", no_regression)
+    found = benchmark.baselines(*both_kinds, manifest)
+    expected = committed("logistic")
+    expected = expected[expected["protocol"] == "training_only"].reset_index(drop=True)
+    assert len(expected) == 2
+    assert_same_baselines(expected, found[found["network"].str.startswith("logistic")])
 
 
 def test_a_network_of_ones_own_is_scored_and_kept(manifest, tmp_path):

