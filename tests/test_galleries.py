@@ -190,7 +190,7 @@ def test_of_a_widget_only_its_sentence_is_stored(tmp_path):
     new = nbformat.v4
     code = "from tumor_mri import figures\n_ = figures.gallery_chooser([], None)"
     path = tmp_path / "01_widget.ipynb"
-    opening = new.new_markdown_cell("# 1 · A title\nA question?")
+    opening = new.new_markdown_cell("# 1 · A title\nA question?", metadata={"tags": ["no-landing"]})
     nbformat.write(new.new_notebook(cells=[opening, new.new_code_cell(code)]), path)
     stored = notebooks.execute(path)
     assert [dict(output["data"]) for output in stored.cells[1].outputs] == [{"text/plain": galleries._NO_KERNEL}]

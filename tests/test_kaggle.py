@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -19,7 +20,7 @@ from nbclient import NotebookClient
 import tumor_mri
 from tumor_mri import __main__ as cli
 from tumor_mri.datasets import download, manifests
-from tumor_mri.site import kaggle, notebooks
+from tumor_mri.site import kaggle, notebook_files, notebooks
 from tumor_mri.study import catalogue
 
 pytestmark = pytest.mark.kaggle
@@ -116,9 +117,9 @@ def test_notebooks_opened_alone_tell_the_same_on_kaggle(place, folders):
     attach(place, "slug", folders)
     before = everything(place.input) | everything(folders[0])
     assert "No module named 'tumor_mri'" in python(place, "import tumor_mri").stderr
-    for page, folder in zip(kaggle.PAGES, folders[1:], strict=True):
-        if page.notebook in EXECUTED:
-            stored, executed = run(place, folder / f"{page.notebook}.ipynb")
+    for page, folder in zip(notebook_files.listings(), folders[1:], strict=True):
+        if page.name in EXECUTED:
+            stored, executed = run(place, folder / f"{page.name}.ipynb")
             assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
             assert said(executed) == said(stored)
     assert everything(place.input) | everything(folders[0]) == before
@@ -215,12 +216,20 @@ def test_colab_installs_the_package_only_once_its_address_is_set(place):
         assert python(place, in_colab + notebooks.FIRST_CELL).returncode == 1
 
 
-def test_the_table_names_every_notebook():
-    assert [page.notebook for page in kaggle.PAGES] == [path.stem for path in notebooks.notebook_paths()]
+def test_each_notebook_says_its_title_and_whether_it_wants_a_gpu():
     trains = ["RETRAIN = False" in path.read_text(encoding="utf-8") for path in notebooks.notebook_paths()]
-    assert [page.gpu for page in kaggle.PAGES] == trains
-    for title, slug in [(page.title, page.slug) for page in kaggle.PAGES] + [(kaggle.SUPPORT_TITLE, kaggle.SUPPORT_SLUG)]:
-        assert 6 <= len(title) <= 50 and re.fullmatch("[a-z][a-z0-9-]{5,49}", slug)
+    assert [page.gpu for page in notebook_files.listings()] == trains
+    titles = [page.kaggle_title for page in notebook_files.listings()] + [kaggle.SUPPORT_TITLE]
+    assert len({kaggle.slug(title) for title in titles}) == len(titles)
+    assert all(6 <= len(title) <= 50 and re.fullmatch("[a-z][a-z0-9-]{5,49}", kaggle.slug(title)) for title in titles)
+
+
+def test_two_notebooks_of_one_address_are_refused(tmp_path, monkeypatch):
+    first, second, *_ = notebook_files.listings()
+    monkeypatch.setattr(notebook_files, "listings", lambda: [first, replace(second, kaggle_title=f"{first.kaggle_title}?")])
+    with pytest.raises(kaggle.KaggleError, match=f"{second.name}.ipynb and {first.name}.ipynb would have one address"):
+        kaggle.build(tmp_path / "build", OWNER)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_wheel_carries_every_room(folders):
@@ -245,7 +254,7 @@ def test_the_wheel_carries_the_data_and_no_image(folders):
 
 def test_links_between_notebooks_lead_to_kaggle(folders):
     links = re.findall(r"\]\(([^)]*)\)", (folders[1] / "01_download_dataset.ipynb").read_text(encoding="utf-8"))
-    assert f"https://www.kaggle.com/code/{OWNER}/{kaggle.PAGES[1].slug}" in links
+    assert f"https://www.kaggle.com/code/{OWNER}/{kaggle.slug(notebook_files.listings()[1].kaggle_title)}" in links
     assert not [link for link in links if link.endswith(".ipynb")]
 
 
@@ -291,7 +300,7 @@ def test_the_official_client_takes_the_bundles(client, folders, capsys):
     upload, support, *notebooks = client.requests
     assert (support.slug, support.title) == (kaggle.SUPPORT_SLUG, kaggle.SUPPORT_TITLE) and support.slug == slugify(support.title)
     assert "zip" in upload  # else the client leaves the folder of records out
-    for page, request in zip(kaggle.PAGES, notebooks, strict=True):
+    for page, request in zip(notebook_files.listings(), notebooks, strict=True):
         assert request.slug == f"{OWNER}/{slugify(request.new_title)}"
         assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", download.KAGGLE_HANDLE]
         assert (request.enable_gpu, request.enable_internet, request.is_private) == (page.gpu, False, True)
@@ -324,7 +333,7 @@ WRONG_DATASET = [
 @pytest.mark.parametrize(("change", "words"), WRONG_NOTEBOOK, ids=str)
 def test_the_official_client_refuses_wrong_metadata_of_a_notebook(client, tmp_path, change, words):
     (tmp_path / "01_download_dataset.ipynb").write_text("{}")
-    metadata = kaggle.notebook_metadata(kaggle.PAGES[0], OWNER) | change
+    metadata = kaggle.notebook_metadata(notebook_files.listings()[0], OWNER) | change
     (tmp_path / "kernel-metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(kaggle.KaggleError, match=words):
         kaggle._push(kaggle._push_notebook, tmp_path, client)

@@ -1,19 +1,31 @@
 """The website: what its files say, what a headless browser sees, and proof that both checks can fail."""
 
 import functools
+import hashlib
+import importlib
+import os
+import pkgutil
 import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import browser
 import nbformat
 import pytest
 
-from tumor_mri.site import notebooks, website
+import tumor_mri
+from tumor_mri.datasets import manifests
+from tumor_mri.site import api, notebook_files, notebooks, website
 
 NAMES = ["index", *(path.stem for path in notebooks.notebook_paths())]
+API = ["api/index", *(f"api/tumor_mri/{room}" for room in api.ROOMS)]
 
 
 def needs_browser(test):
@@ -71,18 +83,25 @@ def resolves(link, path):
     target = path.parent / unquote(parts.path) if parts.path else path
     if not target.is_file():
         return False
-    return not parts.fragment or bool({parts.fragment, unquote(parts.fragment)} & Reader(target).ids)
+    return not parts.fragment or bool({parts.fragment, unquote(parts.fragment)} & ids_of(target, target.stat().st_mtime_ns))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@functools.lru_cache(maxsize=100)
+def ids_of(path, changed):
+    return Reader(path).ids
+
+
+@pytest.mark.parametrize("name", NAMES + API)
 def test_page(site, name):
     assert problems(site / f"{name}.html") == []
 
 
 def test_titles_differ_and_every_page_links_to_every_other(site):
-    readers = [Reader(site / f"{name}.html") for name in NAMES]
-    assert len({reader.texts["title"] for reader in readers}) == len(NAMES)
-    assert all({f"{name}.html" for name in NAMES} <= set(reader.all("a", "href")) for reader in readers)
+    pages = {name: Reader(site / f"{name}.html") for name in NAMES + API}
+    assert len({reader.texts["title"] for reader in pages.values()}) == len(pages)
+    for page, reader in pages.items():
+        root = "../" * page.count("/")
+        assert {f"{root}{name}.html" for name in [*NAMES, "api/index"]} <= set(reader.all("a", "href")), page
 
 
 @pytest.mark.parametrize("path", notebooks.notebook_paths(), ids=lambda path: path.stem)
@@ -97,8 +116,11 @@ def test_alt_text_is_what_the_cell_prints(site, path):
 def test_the_landing_page_tells_the_story(site):
     page = Reader(site / "index.html")
     sources = page.all("img", "src")
-    assert len(sources) == len(website.STORY) + 1 == 8  # notebooks 6 and 8 share a mark
-    assert [source.split("/")[1].split("-")[0] for source in sources] == [name for name in NAMES[1:] if name[:2] != "07"]
+    read = {path.stem: notebook_files.read(path) for path in notebooks.notebook_paths()}
+    tagged = {name: notebook_files.landing_cell(name, notebook) for name, notebook in read.items()}
+    places = [f"figures/{name}-{read[name].cells.index(cell)}-" for name, cell in tagged.items() if cell]
+    assert [source.rstrip("0123456789.png") for source in sources] == places
+    assert len(places) > len(read) / 2
     assert {f"notebooks/{name}.ipynb" for name in NAMES[1:]} <= set(page.all("a", "href"))
     assert all(f"C{number}" in page.texts["th"] for number in range(1, 10))
 
@@ -198,7 +220,7 @@ def chromium():
 @pytest.mark.parametrize("width", [1280, 390])
 def test_page_in_a_browser(site, serve, chromium, width, scheme):
     address = serve(site)
-    found = {name: browser.problems(chromium, f"{address}/{name}.html", width, scheme) for name in NAMES}
+    found = {name: browser.problems(chromium, f"{address}/{name}.html", width, scheme) for name in NAMES + API}
     assert {name: list(dict.fromkeys(seen)) for name, seen in found.items() if seen} == {}
 
 
@@ -212,3 +234,191 @@ def test_the_check_in_a_browser_fails_where_it_should(tmp_path, serve, chromium,
     write_page(tmp_path, GOOD.replace(old, new, 1))
     found = browser.problems(chromium, f"{address}/index.html", 390, "light")
     assert any(words in problem for problem in found), found
+
+
+def test_every_public_name_has_its_place_and_its_words(site):
+    rooms = {one.name for one in pkgutil.iter_modules(tumor_mri.__path__) if one.ispkg and one.name != "data"}
+    assert set(api.ROOMS) == rooms
+    listed = set(Reader(site / "api/index.html").all("a", "href"))
+    for room in api.ROOMS:
+        page = Reader(site / f"api/tumor_mri/{room}.html")
+        module = importlib.import_module(f"tumor_mri.{room}")
+        assert set(module.__all__) <= page.ids, room
+        assert {f"tumor_mri/{room}.html#{name}" for name in module.__all__} <= listed
+
+
+def test_pages_of_the_package_name_no_folder_of_this_machine(site):
+    here = {str(manifests.ROOT), str(Path.home()), str(Path(tumor_mri.__file__).parents[1]), sys.prefix}
+    for path in sorted((site / "api").rglob("*.*")):
+        said = path.read_text(encoding="utf-8")
+        assert not [folder for folder in here if f"{folder}/" in said], path.name
+        assert not re.search(r" at 0x[0-9a-f]{6}", said), path.name
+    assert "example/folder" in api._without_paths(f"{manifests.ROOT}/example/folder")
+    assert api._without_paths(f"PosixPath('{manifests.ROOT}/data')") == "Path('data')"
+    assert api._without_paths(f"{manifests.ROOT}-of-another") == f"{manifests.ROOT}-of-another"
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_two_builds_are_the_same_bytes_and_no_tensorflow_is_loaded(site, tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+from tumor_mri.site import notebooks
+notebooks.site(Path({str(tmp_path / "again")!r}))
+assert not {{"tensorflow", "keras", "jax", "torch"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert digests(tmp_path / "again") == digests(site)
+
+
+@needs_browser
+def test_the_search_of_the_package_finds_a_name(site, serve, chromium):
+    page = chromium.new_page()
+    page.goto(f"{serve(site)}/api/tumor_mri/runs.html?search=learning_curves")
+    page.locator("main.pdoc").get_by_text("tumor_mri.figures.learning_curves").first.wait_for()  # the page builds the index
+    page.close()
+
+
+def test_a_site_replaces_an_older_one_whole_and_leaves_other_files(tmp_path):
+    output = tmp_path / "new" / "site"
+    for number in range(2):
+        with website.replaced(output) as folder:
+            (folder / "index.html").write_text(f"{website._MARK}{number}")
+            (folder / "figures").mkdir()
+            (folder / "figures" / f"{number}.svg").write_text("")
+            (folder / f"0{number}_a.html").write_text("")
+        (output / "notes.txt").write_text("mine")
+    assert sorted(digests(output)) == ["01_a.html", "figures/1.svg", "index.html", "notes.txt"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, website.PageError])
+def test_a_site_that_is_not_finished_changes_nothing(tmp_path, error):
+    with website.replaced(tmp_path / "site") as folder:
+        (folder / "index.html").write_text(f"{website._MARK}old")
+    before = digests(tmp_path)
+    for name in ("site", "new"):
+        with pytest.raises(error), website.replaced(tmp_path / name) as folder:
+            (folder / "index.html").write_text("new")
+            raise error
+    assert digests(tmp_path) == before and not (tmp_path / "new").exists()
+
+
+def test_folders_that_are_not_from_a_site_are_not_replaced(tmp_path):
+    (tmp_path / "figures").mkdir()
+    with pytest.raises(website.PageError, match="holds figures, not from an earlier website"):
+        with website.replaced(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("text", [None, "", "# Title\n\nEspañol", "Title\n\nlink\n\nstory"])
+def test_a_readme_that_lacks_title_or_story_gets_a_sentence(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(website.manifests, "ROOT", tmp_path)
+    if text is not None:
+        (tmp_path / "README.md").write_text(text)
+    with pytest.raises(website.PageError, match="README.md"):
+        website._about("README.md")
+
+
+def test_without_a_checkout_there_is_one_sentence_and_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook_files, "NOTEBOOKS", tmp_path / "notebooks")
+    for make in (notebooks.site, notebooks.reproduce):
+        with pytest.raises(website.PageError, match="needs a copy of the repository"):
+            make(tmp_path / "site")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_landing_cell_without_a_figure_is_named(tmp_path):
+    new = nbformat.v4
+    cells = [new.new_markdown_cell("# 1 · A title?\nA question?"), new.new_code_cell("1", metadata={"tags": ["landing"]})]
+    with pytest.raises(website.PageError, match="01_x.ipynb: the cell tagged 'landing' has no stored figure"):
+        website.write({"01_x": new.new_notebook(cells=cells)}, tmp_path)
+
+
+CODE = """\
+import matplotlib.pyplot as plt
+from tumor_mri.figures import style
+
+def placed():
+    figure = plt.figure(layout="none")
+    figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    return style.finish(figure, "One axis, placed by hand.")
+
+def laid_out():
+    figure, axes = plt.subplots(1, 2)
+    figure.colorbar(axes[0].imshow([[1, 2]]))
+    return style.finish(figure, "Two axes, placed by the style.")
+
+_ = placed(), laid_out()"""
+
+
+def notebook_file(folder, *sources):
+    """A small notebook below a folder, which a page can be made of."""
+    new = nbformat.v4
+    cells = [new.new_code_cell(source, metadata={"tags": ["landing"]}) for source in sources]
+    opening = new.new_markdown_cell("# 1 · A title?\nA question?")
+    nbformat.write(new.new_notebook(cells=[opening, *cells]), folder / "01_small.ipynb")
+    return folder / "01_small.ipynb"
+
+
+def test_reproduced_pages_hold_no_warning(tmp_path, monkeypatch, capsys):
+    path = notebook_file(tmp_path, f"{CODE}\nimport sys\nif {{warns}}: print('/home/me: a warning', file=sys.stderr)")
+    monkeypatch.setattr(notebooks, "notebook_paths", lambda: [path])
+    monkeypatch.setattr(notebooks.download, "locate", lambda: tmp_path)
+    source = path.read_text(encoding="utf-8")
+    for warns in (False, True):
+        path.write_text(source.replace("{warns}", str(warns)), encoding="utf-8")
+        notebooks.reproduce(tmp_path / "report")
+        assert ("01_small.ipynb, cell 2: /home/me: a warning" in capsys.readouterr().err) == warns
+        stored = nbformat.read(tmp_path / "report" / "notebooks" / path.name, as_version=4)
+        streams = [(output.name, output.text) for output in stored.cells[1].outputs if output.output_type == "stream"]
+        assert streams == [("stdout", "One axis, placed by hand.\n"), ("stdout", "Two axes, placed by the style.\n")]
+        assert "Warning" not in (tmp_path / "report" / "01_small.html").read_text(encoding="utf-8")
+        names = ["01_small-1-placed.svg", "01_small-2-laid_out.svg"]
+        assert sorted(file.name for file in (tmp_path / "report" / "figures").glob("*.svg")) == names
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal as a Unix terminal does")
+@pytest.mark.parametrize("moment", ["in a cell", "while the kernel starts"])
+def test_reproduce_that_is_stopped_says_so_and_leaves_the_old_pages(tmp_path, moment):
+    path = notebook_file(
+        tmp_path, f"import os, time\nopen({str(tmp_path / 'begun')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
+    code = f"""
+import sys
+from pathlib import Path
+from tumor_mri import __main__ as cli
+from tumor_mri.datasets import download
+from tumor_mri.site import execution, notebooks
+notebooks.notebook_paths = lambda: [Path({str(path)!r})]
+download.locate = lambda: None
+starting = execution.AsyncKernelManager.start_kernel
+async def start(self, **settings):
+    Path({str(tmp_path / "starting")!r}).touch()
+    return await starting(self, **settings)
+execution.AsyncKernelManager.start_kernel = start
+sys.exit(cli.main(["reproduce", "--output", {str(tmp_path / "report")!r}]))
+"""
+    with website.replaced(tmp_path / "report") as folder:
+        (folder / "index.html").write_text(f"{website._MARK}old")
+    before = digests(tmp_path / "report")
+    command = [sys.executable, "-c", code]
+    # a process group of its own, which Ctrl-C of a terminal would reach as a whole
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    awaited = tmp_path / ("begun" if moment == "in a cell" else "starting")
+    for _ in range(1200):
+        if awaited.exists() and (moment != "in a cell" or awaited.read_text()):
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said and "stopped; finished runs" in said.splitlines()[-1]
+    assert digests(tmp_path / "report") == before
+    if moment == "in a cell":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(awaited.read_text()), 0)

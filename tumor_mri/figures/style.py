@@ -56,6 +56,9 @@ def _write_for_print(figure, path):
     """Write a figure as SVG. Scans are embedded with their own pixels, at most 150 per side, and are not enlarged."""
     for image in itertools.chain.from_iterable(axis.get_images() for axis in figure.axes):
         image.set_interpolation("none")
+    if all(axis.get_subplotspec() is None for axis in figure.axes):
+        # axes placed by hand: an earlier savefig has put `layout="none"` back to the style's engine, which would warn of them
+        figure.set_layout_engine("none")
     with text.whole(path) as temporary:
         figure.savefig(temporary, bbox_inches="tight", metadata={"Date": None})
 

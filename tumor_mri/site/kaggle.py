@@ -9,12 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from tumor_mri import text
 from tumor_mri.datasets import download, manifests
-from tumor_mri.site import notebooks
+from tumor_mri.site import notebook_files
 
 SOURCE = Path(__file__).resolve().parents[2]  # the checkout
 PLACEHOLDER = "your-kaggle-name"
@@ -26,37 +25,13 @@ class KaggleError(text.ProjectError):
     """What is missing for a bundle or a push, or what Kaggle says to one."""
 
 
-@dataclass(frozen=True)
-class Page:
-    """A notebook on Kaggle; its address there is made from its title, so that they agree."""
-
-    notebook: str
-    title: str  # at most 50 characters
-    gpu: bool = False
-
-    @property
-    def slug(self):
-        return _slug(self.title)
-
-
-def _slug(title):
-    """The last part of the address that Kaggle gives to a title."""
+def slug(title) -> str:
+    """The last part of the address that Kaggle gives to a title: made from it, so that they agree."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
-PAGES = (
-    Page("01_download_dataset", "Brain tumour MRI 1: what is in the dataset?"),
-    Page("02_compare_splits", "Brain tumour MRI 2: does Testing tell the truth?", gpu=True),
-    Page("03_sweep_filter_widths", "Brain tumour MRI 3: do filters close the gap?", gpu=True),
-    Page("04_confusion_matrix", "Brain tumour MRI 4: what is confused?", gpu=True),
-    Page("05_why_the_gap", "Brain tumour MRI 5: why the gap?"),
-    Page("06_honest_evaluation", "Brain tumour MRI 6: what do networks really know?", gpu=True),
-    Page("07_your_own_network", "Brain tumour MRI 7: how far does yours get?", gpu=True),
-    Page("08_a_network_that_generalises", "Brain tumour MRI 8: can a small network do better?", gpu=True),
-    Page("09_what_it_looks_at", "Brain tumour MRI 9: what does it look at?"),
-)
 SUPPORT_TITLE = "Brain tumour MRI: package and recorded runs"
-SUPPORT_SLUG = _slug(SUPPORT_TITLE)
+SUPPORT_SLUG = slug(SUPPORT_TITLE)
 SUPPORT_SUBTITLE = "For the notebooks that reproduce and examine a small Keras network"
 SUPPORT_DESCRIPTION = """\
 The package `tumor_mri` as a wheel, which carries the manifest of the images, the recorded runs and the weights of the published
@@ -71,15 +46,27 @@ def build(output, user) -> list:
         The folders, the dataset's first.
 
     Raises:
-        KaggleError: where there is no checkout, or it makes no wheel.
+        KaggleError: if there is no checkout, it makes no wheel, or two notebooks have one title.
+        PageError: if a notebook does not say its title on Kaggle.
     """
     if not (SOURCE / "pyproject.toml").is_file():
         raise KaggleError("the bundles are made from a copy of the repository, and this package is installed without it")
+    listed = notebook_files.listings()
+    _check_slugs(listed)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".build-") as scratch:
-        made = [_write_support(Path(scratch), user), *(_write_bundle(Path(scratch), page, user) for page in PAGES)]
+        made = [_write_support(Path(scratch), user), *(_write_bundle(Path(scratch), page, listed, user) for page in listed)]
         return [_move(folder, output / folder.name) for folder in made]
+
+
+def _check_slugs(listed):
+    named = {SUPPORT_SLUG: "the dataset"}
+    for page in listed:
+        address = slug(page.kaggle_title)
+        if address in named:
+            raise KaggleError(f"{page.name}.ipynb and {named[address]} would have one address on Kaggle, {address}")
+        named[address] = f"{page.name}.ipynb"
 
 
 def _move(folder, target):
@@ -114,13 +101,13 @@ def _write_wheel(folder):
         raise KaggleError(f"the wheel could not be built: {(done.stderr.splitlines() or ['no reason is given'])[-1]}")
 
 
-def _write_bundle(parent, page, user):
-    folder = parent / page.slug
+def _write_bundle(parent, page, listed, user):
+    folder = parent / slug(page.kaggle_title)
     folder.mkdir()
-    content = (notebooks.NOTEBOOKS / f"{page.notebook}.ipynb").read_text(encoding="utf-8")
-    for other in PAGES:
-        content = content.replace(f"]({other.notebook}.ipynb)", f"](https://www.kaggle.com/code/{user}/{other.slug})")
-    text.write_whole(folder / f"{page.notebook}.ipynb", content)
+    content = (notebook_files.NOTEBOOKS / f"{page.name}.ipynb").read_text(encoding="utf-8")
+    for other in listed:
+        content = content.replace(f"]({other.name}.ipynb)", f"](https://www.kaggle.com/code/{user}/{slug(other.kaggle_title)})")
+    text.write_whole(folder / f"{page.name}.ipynb", content)
     _write_json(folder / "kernel-metadata.json", notebook_metadata(page, user))
     return folder
 
@@ -141,11 +128,16 @@ def support_metadata(user) -> dict:
 
 
 def notebook_metadata(page, user) -> dict:
-    """What ``kernel-metadata.json`` of a notebook says: all that it needs is attached, so that it works without internet."""
+    """What ``kernel-metadata.json`` of a notebook says: all that it needs is attached, so that it works without internet.
+
+    Args:
+        page: what the notebook says about itself, a `notebook_files.Listing`.
+        user: whose Kaggle account.
+    """
     return {
-        "id": f"{user}/{page.slug}",
-        "title": page.title,
-        "code_file": f"{page.notebook}.ipynb",
+        "id": f"{user}/{slug(page.kaggle_title)}",
+        "title": page.kaggle_title,
+        "code_file": f"{page.name}.ipynb",
         "language": "python",
         "kernel_type": "notebook",
         "is_private": True,

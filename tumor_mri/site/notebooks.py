@@ -1,8 +1,7 @@
-"""The notebooks, executed, stored and written as web pages; with `website` the one room of the package that knows them."""
+"""The notebooks executed: stored with their outputs, or written as web pages."""
 
 import base64
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -10,12 +9,11 @@ from tqdm.auto import tqdm
 
 from tumor_mri import text
 from tumor_mri.datasets import download, manifests
-from tumor_mri.site import website
+from tumor_mri.site import notebook_files, website
+from tumor_mri.site.notebook_files import NOTEBOOKS, PageError, notebook_paths
 
-NOTEBOOKS = manifests.ROOT / "notebooks"
-STORY = NOTEBOOKS / "images" / "two_splits.png"
+STORY = notebook_files.story_picture(NOTEBOOKS)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-TIMEOUT = 1200  # seconds a cell may take
 REPOSITORY = ""  # this project's address, https://….git, once it has one: in Colab the first cell installs the package from it
 # the first code cell of every notebook, put there by `refresh`: opened alone, the notebook finds the package. A wheel is
 # unpacked, and pip installs no dependencies, so that nothing of the host's own, such as TensorFlow, is changed
@@ -48,46 +46,26 @@ print(f"tumor_mri is used {{source}}.")"""
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
 
 
-class PageError(text.ProjectError):
-    """A notebook that did not run to its end; the text names it and its error."""
-
-
-def notebook_paths() -> list:
-    """The numbered notebooks, in order."""
-    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-
-
-def execute(path, figures=None):
+def execute(path, figures=None, phantoms=False):
     """A notebook, run from top to bottom in its own folder by this Python: an ``nbformat`` notebook with outputs.
 
     Args:
         path: of the notebook.
         figures: a folder that also gets each figure as SVG; None for no files.
+        phantoms: whether drawn phantoms replace scans, without a search for the dataset.
 
     Raises:
-        PageError: where it is no notebook, a cell fails or takes too long, or its kernel dies.
+        PageError: if it is not a notebook, a cell fails or takes too long, or its kernel dies.
     """
-    return _execute(_read(path), path, {} if figures is None else {"TUMOR_MRI_FIGURES": str(figures.resolve() / path.stem)})
+    variables = {} if figures is None else {"TUMOR_MRI_FIGURES": str(figures.resolve() / path.stem)}
+    return _execute(notebook_files.read(path), path, variables | ({"TUMOR_MRI_PHANTOMS": "1"} if phantoms else {}))
 
 
 def _execute(notebook, path, variables=None):
     """Run a notebook that was read from `path`, with these variables in its environment."""
-    from jupyter_core.utils import run_sync
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from tumor_mri.site import execution  # slow to import
 
-    # the kernel must be this Python, whatever kernels the user has installed
-    manager = _kernel_manager()
-    where = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, resources=where, store_widget_state=False)
-    try:
-        client.execute(env=os.environ | (variables or {}))
-    except CellExecutionError as error:
-        raise PageError(f"{path.name} did not run to its end: {error.ename}: {error.evalue}") from error
-    except (CellTimeoutError, DeadKernelError) as error:
-        raise PageError(f"{path.name} did not run to its end: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    finally:
-        run_sync(manager.shutdown_kernel)(now=True)
+    execution.run(notebook, path, variables or {})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, new at each run
         for output in cell.get("outputs", []):
@@ -96,51 +74,37 @@ def _execute(notebook, path, variables=None):
     return notebook
 
 
-def _read(path):
-    """The notebook in a file, which is a notebook by its own format's rules.
+def refresh(paths=None) -> None:
+    """Put the first cell into notebooks, execute them and store them with their outputs: what is committed.
 
     Raises:
-        PageError: where it is none.
+        PageError: as `execute`, and if more than one figure is tagged for the README.
     """
     import nbformat
 
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except OSError:
-        raise
-    except Exception as error:  # nbformat fails in many ways on what is no notebook
-        raise PageError(f"{path} is no notebook: {' '.join(str(error).split())[:200]}") from error
-    return notebook
-
-
-def _kernel_manager():
-    from jupyter_client.manager import AsyncKernelManager
-
-    manager = AsyncKernelManager(kernel_name="python3")
-    manager.kernel_spec.argv[0] = sys.executable
-    manager.kernel_spec.argv.append("--IPKernelApp.log_level=40")  # errors only
-    return manager
-
-
-def refresh(paths=None) -> None:
-    """Put the first cell into notebooks, execute them and store them with their outputs: what is committed."""
-    import nbformat
-
-    for path in tqdm(paths or notebook_paths(), desc="notebooks", unit="notebook"):
-        notebook = _execute(_with_first_cell(_read(path)), path)
+    paths = [Path(path) for path in paths or notebook_paths()]
+    for folder in {path.parent for path in paths}:
+        notebook_files.check_one_story(folder)
+    for path in tqdm(paths, desc="notebooks", unit="notebook"):
+        notebook = _execute(_with_first_cell(notebook_files.read(path)), path)
         _make_pictures_small(notebook)
+        pictures = _story_pictures(notebook)
+        if len(pictures) > 1:
+            raise PageError(
+                f"{path.name}: the cell tagged {notebook_files.STORY!r} draws {len(pictures)} figures, and one is shown"
+            )
         text.write_whole(path, nbformat.writes(notebook) + "\n")
-        for picture in _story_pictures(notebook):
-            STORY.parent.mkdir(exist_ok=True)
-            text.write_whole(STORY, picture)
+        for picture in pictures:
+            story = notebook_files.story_picture(path.parent)
+            story.parent.mkdir(exist_ok=True)
+            text.write_whole(story, picture)
 
 
 def _with_first_cell(notebook):
     """A notebook whose first code cell is `FIRST_CELL`, behind its opening."""
     import nbformat
 
-    cells = [cell for cell in notebook.cells if "setup" not in cell.metadata.get("tags", [])]
+    cells = [cell for cell in notebook.cells if "setup" not in notebook_files.tags(cell)]
     setup = nbformat.v4.new_code_cell(FIRST_CELL, id="setup", metadata={"tags": ["setup"]})
     notebook.cells = [*cells[:1], setup, *cells[1:]]
     return notebook
@@ -169,36 +133,50 @@ def _with_palette(picture: bytes) -> bytes:
 
 
 def _story_pictures(notebook):
-    """The pictures of cells tagged ``story``: the README shows them."""
-    for cell in notebook.cells:
-        if "story" in cell.metadata.get("tags", []):
-            for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    yield base64.b64decode(output["data"]["image/png"])
+    """The pictures of cells tagged ``story``: the README shows the one."""
+    outputs = [output for cell in notebook_files.tagged(notebook, notebook_files.STORY) for output in cell.get("outputs", [])]
+    return [base64.b64decode(output["data"]["image/png"]) for output in outputs if "image/png" in output.get("data", {})]
 
 
 def reproduce(output) -> Path:
     """Execute every notebook and write it as a web page, and its figures as SVG; returns the path of ``index.html``.
 
-    The notebooks themselves are left as they are. Where no dataset can be had, phantoms stand in for scans, and the pages say so.
+    The notebooks themselves are left as they are. If there is no dataset to be had, phantoms stand in for scans, and the pages
+    say so. The pages of an earlier call stay until all of the new ones are there.
     """
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    figures = output / "figures"
-    figures.mkdir(exist_ok=True)
-    for old in figures.glob("*.svg"):
-        old.unlink()
+    notebook_files.need_checkout("executing the notebooks")
     note = ""
     try:
         download.locate()
     except manifests.DatasetError as error:
         print(f"No dataset could be had, pictures of scans are replaced by drawn phantoms. {error}", file=sys.stderr)
-        os.environ["TUMOR_MRI_PHANTOMS"] = "1"
         note = _PHANTOM_NOTE
-    notebooks = {path.stem: execute(path, figures) for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook")}
-    return website.write(notebooks, output, note, REPOSITORY)
+    with website.replaced(Path(output)) as folder:
+        figures = folder / "figures"
+        figures.mkdir()
+        executed = {}
+        for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook"):
+            executed[path.stem] = execute(path, figures, phantoms=bool(note))
+            _move_warnings(path.name, executed[path.stem])
+        website.write(executed, folder, note, REPOSITORY)
+    return Path(output) / "index.html"
+
+
+def _move_warnings(name, notebook):
+    """Take what cells wrote to stderr out of a notebook and write it to this process's own: it names folders of this machine."""
+    for number, cell in enumerate(notebook.cells, 1):
+        outputs = cell.get("outputs", [])
+        for output in outputs:
+            if output.get("name") == "stderr":
+                print(f"{name}, cell {number}: {output['text'].rstrip()}", file=sys.stderr)
+        if outputs:
+            cell["outputs"] = [output for output in outputs if output.get("name") != "stderr"]
 
 
 def site(output) -> Path:
     """Write every notebook as it is stored, without running it, as a web page; returns the path of ``index.html``."""
-    return website.write({path.stem: _read(path) for path in notebook_paths()}, Path(output), repository=REPOSITORY)
+    notebook_files.need_checkout("the website")
+    stored = {path.stem: notebook_files.read(path) for path in notebook_paths()}
+    with website.replaced(Path(output)) as folder:
+        website.write(stored, folder, repository=REPOSITORY)
+    return Path(output) / "index.html"

@@ -1,18 +1,23 @@
-"""Executed notebooks as a static website: a page each, and a landing page. It asks nothing of another host."""
+"""A static website that loads nothing from elsewhere: a page for each executed notebook, a landing page, the package's pages."""
 
 import base64
+import os
 import re
 import struct
+import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests
+from tumor_mri.site import api, notebook_files
+from tumor_mri.site.notebook_files import PageError
 from tumor_mri.study import catalogue, claims
 
 TEMPLATES = Path(__file__).parent / "templates"
-# the figures of the landing page, the first of a notebook: a tag of its cell, or what the cell calls
-STORY = ("F1", "story", "F4", "F9", "figures.errors_by_part(", "figures.honest_accuracies(", "insight.robustness_curves(")
+FOLDERS = ("figures", "notebooks", "api")  # beside the pages
+_MARK = '<nav aria-label="Notebooks">'  # tells a landing page of ours from another
 _CREDIT = "Material for learning. Not a diagnostic device."
 _HOSTS = {
     "Colab": "https://colab.research.google.com/github/",
@@ -32,6 +37,49 @@ class Page:
     hosts: dict  # addresses that open it, by host
 
 
+@contextmanager
+def replaced(output):
+    """A folder to write a website into, which takes the place of an older one in `output` once the block has ended well.
+
+    Other files in `output` stay. If the block fails or is stopped, `output` is as it was.
+
+    Raises:
+        PageError: if `output` holds folders of the same names that are not from such a website.
+    """
+    if not _is_ours(output):
+        strange = [name for name in FOLDERS if (output / name).exists()]
+        if strange:
+            raise PageError(f"{output} holds {' and '.join(strange)}, not from an earlier website: name another folder")
+    is_new = not output.exists()
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=output, prefix=".new-") as scratch:
+            made, old = Path(scratch) / "made", Path(scratch) / "old"
+            made.mkdir()
+            old.mkdir()
+            yield made
+            for entry in _entries(output):
+                os.replace(entry, old / entry.name)
+            for entry in _entries(made):
+                os.replace(entry, output / entry.name)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                output.rmdir()
+        raise
+
+
+def _is_ours(folder):
+    index = folder / "index.html"
+    return index.is_file() and _MARK in index.read_text(encoding="utf-8", errors="replace")
+
+
+def _entries(folder):
+    """What a website consists of, in a folder that may hold other files."""
+    pages = sorted(folder.glob("[0-9][0-9]_*.html"))
+    return [path for path in [*pages, *(folder / name for name in (*FOLDERS, "index.html"))] if path.exists()]
+
+
 def write(notebooks, output, note="", repository="") -> Path:
     """Write the site of some executed notebooks; returns the path of ``index.html``.
 
@@ -43,37 +91,49 @@ def write(notebooks, output, note="", repository="") -> Path:
     """
     import nbformat
 
+    (project, story), (_, spanish) = _about("README.md"), _about("README.es.md")
     for folder in (output, output / "figures", output / "notebooks"):
         folder.mkdir(parents=True, exist_ok=True)
     pages = []
     for name, notebook in notebooks.items():
         text.write_whole(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
         pages.append(_page(name, notebook, output, repository))
-    (project, story), (_, spanish) = _about("README.md"), _about("README.es.md")
     shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": _style()}
-    for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=True):
-        about = {"title": page.title, "description": page.question}
+    for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
+        about = {"title": page.title, "description": page.question, "here": page.name, "root": ""}
         content = _fill("notebook", page=page, before=before, after=after, **about, **shared)
         text.write_whole(output / f"{page.name}.html", content)
-    about = {"title": project, "description": story, "spanish": spanish}
+    about = {"title": project, "description": story, "spanish": spanish, "here": "index", "root": ""}
     about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
-    text.write_whole(output / "index.html", _fill("index", page=None, verdicts=_verdicts(), **about, **shared))
+    text.write_whole(output / "index.html", _fill("index", verdicts=_verdicts(), **about, **shared))
+    _write_api(output / "api", shared)
     return output / "index.html"
 
 
+def _write_api(folder, shared):
+    """The pages of the package below a folder, in the frame of the others."""
+    style = _style(".pdoc-code") + (TEMPLATES / "api.css").read_text(encoding="utf-8")
+    for page in api.pages():
+        path = folder / page.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        about = {"title": page.title, "description": page.description, "body": page.body, "here": "api"}
+        content = _fill("api", **shared | about | {"root": "../" * (page.path.count("/") + 1), "style": style})
+        text.write_whole(path, content)
+    text.write_whole(folder / "search.js", api.search_index())
+
+
 def _page(name, notebook, output, repository):
-    title, question = notebook.cells[0].source.splitlines()[:2]
-    figure = None
+    title, question = notebook_files.opening(name, notebook)
+    landing, figure = notebook_files.landing_cell(name, notebook), None
     for index, cell in enumerate(notebook.cells):
-        for picture in _pictures(cell, f"figures/{name}-{index}", output):
-            figure = figure or (picture if _in_story(cell) else None)
+        pictures = list(_pictures(cell, f"figures/{name}-{index}", output))
+        if cell is landing:
+            if not pictures:
+                raise PageError(f"{name}.ipynb: the cell tagged {notebook_files.LANDING!r} has no stored figure")
+            figure = pictures[0]
     project = repository.removeprefix("https://github.com/").removesuffix(".git")
     hosts = {host: f"{start}{project}/blob/main/notebooks/{name}.ipynb" for host, start in _HOSTS.items() if repository}
-    return Page(name, title.removeprefix("# "), question.replace("`", ""), _cells(notebook), figure, hosts)
-
-
-def _in_story(cell):
-    return any(mark in cell.metadata.get("tags", []) or mark in cell.source for mark in STORY)
+    return Page(name, title, question, _cells(notebook), figure, hosts)
 
 
 def _pictures(cell, stem, output):
@@ -111,8 +171,15 @@ def _cells(notebook):
 
 def _about(readme):
     """The project's title and its story in a paragraph, as a README opens with them around a link to the other language."""
-    title, _, story = (manifests.ROOT / readme).read_text(encoding="utf-8").split("\n\n")[:3]
-    return title.removeprefix("# "), " ".join(story.split())
+    path = manifests.ROOT / readme
+    if not path.is_file():
+        raise PageError(f"the website takes its title from {readme}, and there is no such file in {manifests.ROOT}")
+    paragraphs = path.read_text(encoding="utf-8").split("\n\n")
+    if len(paragraphs) < 3 or not paragraphs[0].startswith("# ") or not paragraphs[2].strip():
+        raise PageError(
+            f"{readme} has to begin with a title, a link to the other language and a paragraph, an empty line between"
+        )
+    return paragraphs[0].removeprefix("# "), " ".join(paragraphs[2].split())
 
 
 def _verdicts():
@@ -120,10 +187,11 @@ def _verdicts():
     return claims.verdicts(catalogue.recorded("sweep-widths"), manifests.load_manifest())
 
 
-def _style():
+def _style(code=".highlight"):
+    """The style of a page, with the colours of code for elements of a class."""
     from pygments.formatters import HtmlFormatter
 
-    light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
+    light, dark = (HtmlFormatter(style=name).get_style_defs(code) for name in ("default", "github-dark"))
     own = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}"
 

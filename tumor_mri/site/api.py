@@ -1,0 +1,69 @@
+"""The package's public names as web pages: pdoc reads the docstrings, our own templates show them."""
+
+import json
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import tumor_mri
+from tumor_mri.datasets import manifests
+
+TEMPLATES = Path(__file__).parent / "templates" / "api"
+ROOMS = ("datasets", "audit", "models", "runs", "evaluation", "study", "figures", "site")  # in the order of imports
+_PATH = re.compile(r"\b(?:Posix|Windows)Path\(")
+# a link for each line would be too many for a keyboard
+_LINE_NUMBER = re.compile(r'<a href="#[^"]+"><span class="linenos">[^<]*</span></a>')
+
+
+@dataclass(frozen=True)
+class ApiPage:
+    """A page below ``api``: its file, what it is called, what it is about, and its content as HTML."""
+
+    path: str
+    title: str
+    description: str
+    body: str
+
+
+def pages() -> list:
+    """The list of rooms, then a page for each: what its ``__all__`` names, with docstrings, signatures and sources."""
+    from pdoc import render
+
+    rooms = _rooms()
+    render.configure(docformat="google", template_directory=TEMPLATES)
+    made = [ApiPage("index.html", "The package", _summary(tumor_mri), _without_paths(render.html_index(rooms)))]
+    for name, module in rooms.items():
+        body = _LINE_NUMBER.sub("", _without_paths(render.html_module(module, rooms)))
+        made.append(ApiPage(f"{name.replace('.', '/')}.html", name, _summary(module.obj), body))
+    return made
+
+
+def search_index() -> str:
+    """The script that the search field of these pages loads: all public names with their docstrings."""
+    from pdoc import render, search
+
+    documents = search.make_index(_rooms(), lambda doc: not doc.name.startswith("_"), "google")
+    # pdoc's own function runs Node.js if there is one, so that the file would depend on the machine
+    script = render.env.get_template("search.js.jinja2").render(search_index=json.dumps(documents))
+    return _without_paths(script)
+
+
+def _rooms():
+    from pdoc import doc
+
+    return {name: doc.Module(import_module(name)) for name in (f"{tumor_mri.__name__}.{room}" for room in ROOMS)}
+
+
+def _summary(module):
+    """The first paragraph of a module's docstring."""
+    return " ".join((module.__doc__ or "").split("\n\n")[0].split())
+
+
+def _without_paths(text):
+    """A page without the folders of the machine that makes it: a default value may be a path."""
+    here = {manifests.ROOT, manifests.DATA.parent, Path(tumor_mri.__file__).parents[1], Path.cwd(), Path.home()}
+    for folder in sorted(map(str, here), key=len, reverse=True):
+        if len(folder) > 1:
+            text = re.sub(rf"{re.escape(folder)}(?:/|(?![\w-]))", "", text)
+    return _PATH.sub("Path(", text)
