@@ -4,6 +4,7 @@ An epoch is one pass over the 2,296 training images of split B with their update
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -115,7 +116,7 @@ class Clock:
         self.times.append(time.perf_counter())
 
     def seconds(self) -> list:
-        return [after - before for before, after in zip(self.times, self.times[1:])]
+        return [after - before for before, after in itertools.pairwise(self.times)]
 
 
 def peak_bytes() -> int | None:

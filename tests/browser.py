@@ -1,26 +1,25 @@
-"""A headless Chromium, told over its own protocol what to open, and asked what it saw (https://chromedevtools.github.io/devtools-protocol)."""
+"""A headless Chromium, driven by Playwright: opens a page as a reader would, and says what is wrong with what is shown."""
 
-import json
 import os
 import shutil
-import subprocess
-import tempfile
-import time
-import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-
-import websocket
+from urllib.parse import urlsplit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NONE = "needs Chromium or Chrome: install it (`apt-get install chromium`), or set CHROMIUM to its path"
-PATIENCE = 60  # seconds for the browser to start, and for an answer
+PATIENCE = 120_000  # milliseconds for the browser to start, and for a page
 # no sandbox: as root there is none; no host but this one: what a page asks of another must fail
 OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --no-proxy-server "
-    "--disable-background-networking --disable-component-update --remote-debugging-port=0"
+    "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --no-proxy-server "
+    "--disable-background-networking --disable-component-update"
 ).split() + ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-SEEN = Path(__file__).with_name("browser_seen.js").read_text(encoding="utf-8")
+PICTURES = """images => images.flatMap(image => [
+    image.naturalWidth && image.getBoundingClientRect().width ? [] : [`no picture: ${image.getAttribute("src")}`],
+    image.alt.trim() ? [] : [`no alt text: ${image.getAttribute("src")}`],
+].flat())"""
+TEXTS = Path(__file__).with_name("browser_texts.js").read_text(encoding="utf-8")
+BAD = {"error", "warning", "assert"}  # kinds of lines on the console; the browser's own complaints come there too
 
 
 def find():
@@ -29,79 +28,44 @@ def find():
 
 
 @contextmanager
-def tab():
-    """A tab of a browser that ends with the block."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [find(), *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            port = _port(Path(profile) / "DevToolsActivePort")
-            new = urllib.request.Request(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT")
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(new, timeout=PATIENCE) as answer:
-                yield Tab(json.load(answer)["webSocketDebuggerUrl"])
-        finally:
-            process.terminate()
-            process.wait()
+def started():
+    """A browser that ends with the block."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=OPTIONS, timeout=PATIENCE)
+        yield browser
+        browser.close()
 
 
-def _port(path):
-    for _ in range(10 * PATIENCE):
-        with suppress(OSError, IndexError):
-            return int(path.read_text().splitlines()[0])
-        time.sleep(0.1)
-    raise TimeoutError(f"the browser did not start within {PATIENCE} seconds")
+def problems(browser, address, width, scheme):
+    """What is wrong with a page, `width` pixels wide, ``light`` or ``dark``: sentences; an empty list for a good one."""
+    phone = width < 600
+    screen = {"viewport": {"width": width, "height": 800}, "device_scale_factor": 1 + phone, "is_mobile": phone}
+    with browser.new_context(**screen, color_scheme=scheme) as context:  # a new one has no cache: a changed page is read
+        page, found = context.new_page(), []
+        _listen(page, found, urlsplit(address).netloc)
+        page.goto(address, wait_until="load", timeout=PATIENCE)
+        page.wait_for_timeout(50)  # what a script starts after loading is seen too
+        found += page.eval_on_selector_all("img", PICTURES)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        found += [f"{wide} pixels wide on a screen of {width}"] if wide > width else []
+        return found + page.evaluate(TEXTS)
 
 
-class Tab:
-    """Calls go out, answers and events come in."""
+def _listen(page, found, host):
+    """Append to `found` what a page asks of others, what it does not get, and what it complains of."""
 
-    def __init__(self, address):
-        self.socket = websocket.create_connection(address, timeout=PATIENCE, suppress_origin=True, http_no_proxy=["127.0.0.1"])
-        self.calls, self.events = 0, []
-        for domain in ("Page", "Network", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
-        self.call("Network.setCacheDisabled", cacheDisabled=True)  # a page changed within a second is read anew
+    def asked(request):
+        if urlsplit(request.url).scheme != "data" and urlsplit(request.url).netloc != host:
+            found.append(f"asks another host: {request.url}")
 
-    def call(self, method, **parameters):
-        """Call a method and return its result; events on the way are kept."""
-        self.calls += 1
-        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": parameters}))
-        while (message := json.loads(self.socket.recv())).get("id") != self.calls:
-            self.events.append(message)
-        if "error" in message:
-            raise RuntimeError(f"{method}: {message['error']['message']}")
-        return message["result"]
+    def answered(response):
+        if response.status >= 400:
+            found.append(f"answered {response.status}: {response.url}")
 
-    def open(self, address, width, scheme):
-        """Open a page, `width` pixels wide, ``light`` or ``dark``; returns what is wrong with it, as sentences."""
-        phone = width < 600
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1 + phone, mobile=phone)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.events.clear()
-        self.call("Page.navigate", url=address)
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(json.loads(self.socket.recv()))
-        result = self.call("Runtime.evaluate", expression=f"({SEEN})({width})", returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in result:
-            raise RuntimeError(result["exceptionDetails"]["exception"]["description"])
-        return result["result"]["value"] + [text for event in self.events if (text := _problem(event, address))]
-
-
-def _problem(event, address):
-    """What an event says is wrong, or None."""
-    about = event["params"]
-    if event["method"] == "Network.requestWillBeSent":
-        url = about["request"]["url"]
-        own = url.startswith(("data:", address[: address.index("/", len("http://"))]))
-        return None if own else f"asks another host: {url}"
-    if event["method"] == "Network.loadingFailed":
-        return f"request failed: {about['errorText']}"
-    if event["method"] == "Network.responseReceived" and about["response"]["status"] >= 400:
-        return f"answered {about['response']['status']}: {about['response']['url']}"
-    if event["method"] == "Runtime.exceptionThrown":
-        return f"exception: {about['exceptionDetails']['text']}"
-    if event["method"] == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
-        return f"console: {about['args'][0].get('value')}"
-    if event["method"] == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
-        return f"console: {about['entry']['text']}"
-    return None
+    page.on("request", asked)
+    page.on("requestfailed", lambda request: found.append(f"request failed: {request.failure} {request.url}"))
+    page.on("response", answered)
+    page.on("pageerror", lambda error: found.append(f"exception: {error}"))
+    page.on("console", lambda line: found.append(f"console: {line.text}") if line.type in BAD else None)

@@ -30,7 +30,7 @@ def opening(notebook):
 def first_cell(notebook):
     first = code_cells(notebook)[0].source
     long = ["is too long"] if len(first.splitlines()) > LONGEST_FIRST_CELL else []
-    return long + ([] if first == notebooks.FIRST_CELL else ["is not pages.FIRST_CELL: run `make notebooks`"])
+    return long + ([] if first == notebooks.FIRST_CELL else ["is not notebooks.FIRST_CELL: run `make notebooks`"])
 
 
 def ending(notebook):

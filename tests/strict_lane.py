@@ -12,8 +12,9 @@ HERE = Path(__file__).parent
 
 def command(paths):
     """The pytest command that compares notebooks, in the Python that runs this."""
+    side_by_side = ["-n", "2", "--dist", "loadscope"] if len(paths) > 1 else []
     options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=600", f"--nbval-sanitize-with={HERE / 'sanitize.cfg'}"]
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *map(str, paths)]
+    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *side_by_side, *options, *map(str, paths)]
 
 
 def needs_dataset(path):

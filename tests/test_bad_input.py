@@ -5,6 +5,7 @@ The world is a small dataset in a temporary folder, an empty folder of records, 
 """
 
 import ast
+import builtins
 import errno
 import hashlib
 import io
@@ -12,12 +13,16 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
+import ssl
+import struct
 import subprocess
 import sys
 import tarfile
 import threading
 import time
+import zlib
 from dataclasses import replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,12 +30,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pooch
 import pytest
+import samples
 from PIL import Image
 from tqdm.auto import tqdm
 
+import tumor_mri
 from tumor_mri import __main__ as cli
-from tumor_mri import _keras
+from tumor_mri import _keras, text
+from tumor_mri.audit import grouping
 from tumor_mri.datasets import decoding, download, manifests, phantoms
 from tumor_mri.runs import cluster, configs, environment, records
 from tumor_mri.site import kaggle, notebooks
@@ -50,11 +59,18 @@ class World:
         self.root, self.patch = root, patch
         self.images, self.records, self.data = root / "images", root / "data" / "results", root / "data"
         self.answer = {"status": 200, "body": b"", "promise": None, "stall": 0, "drip": 0, "headers": {}}
+        self.pauses = 0  # between the pieces of answers
         for folder in (self.records, root / "tmp", root / "local", self.data / "cache", root / "home"):
             folder.mkdir(parents=True)
-        draw_dataset(self.images).to_csv(self.data / "manifest.csv", index=False)
+        manifest = draw_dataset(self.images)
+        manifest.to_csv(self.data / "manifest.csv", index=False)
+        table = self.data / "manifest.csv"
+        dataset = replace(manifests.BRAIN_TUMOUR_MRI, manifest=table, manifest_sha256=manifests.table_sha256(table))
+        patch.setattr(manifests, "BRAIN_TUMOUR_MRI", dataset)
+        patch.setitem(manifests.DATASETS, dataset.name, dataset)
+        grouping.groups_table(manifest).to_csv(self.data / "groups.csv", index=False)
 
-    def serve(self, url=None, largest=None, **answer):
+    def serve(self, url=None, largest=None, silence=None, **answer):
         """Let the server, or an address, give this answer to `download`, where no dataset is on this machine."""
         self.patch.delenv("TUMOR_MRI_DATA")
         self.answer.update(answer)
@@ -62,6 +78,20 @@ class World:
             self.patch.setattr(download, "ARCHIVE_URL", url)
         if largest:
             self.patch.setattr(download, "LARGEST_UNPACKED", largest)
+        if silence:
+            self.patch.setattr(download, "SILENCE", silence)
+
+    def use_proxy(self, address):
+        """Let the environment name a proxy for every connection."""
+        for name in ("http_proxy", "https_proxy"):
+            self.patch.setenv(name, address)
+
+    def by_hand(self, full, *empty):
+        """Put part of the dataset where a download would put the whole of it, and splits without an image."""
+        self.serve()
+        shutil.copytree(self.images / full, self.data / download.FOLDER_NAME / full)
+        for split in empty:
+            (self.data / download.FOLDER_NAME / split).mkdir(exist_ok=True)
 
     def write(self, path, content):
         """Write a file of the dataset."""
@@ -116,7 +146,7 @@ def draw_dataset(folder):
     """Two drawn scans a class and split, and their manifest."""
     rows = []
     for split in manifests.SPLITS:
-        for class_name in manifests.CLASSES:
+        for class_name in manifests.BRAIN_TUMOUR_MRI.classes:
             (folder / split / class_name).mkdir(parents=True)
             for number in range(2):
                 path = f"{split}/{class_name}/{number}.jpg"
@@ -169,6 +199,7 @@ def world(tmp_path, monkeypatch):
             for start in range(0, len(body), step):
                 self.wfile.write(body[start : start + step])
                 time.sleep(answer["drip"])
+                world.pauses += 1
 
         do_POST = do_GET  # noqa: N815
 
@@ -179,6 +210,7 @@ def world(tmp_path, monkeypatch):
     server.daemon_threads = True
     server.handle_error = lambda *args: None  # a client that went away
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    world.handler = Handler
     world.address = f"http://127.0.0.1:{server.server_port}"
 
     def no_kaggle(scratch, progress):
@@ -190,7 +222,7 @@ def world(tmp_path, monkeypatch):
         download: {
             "KAGGLE_MOUNT": root / "mount",
             "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
-            "SILENCE": 2,
+            "SILENCE": 60,  # a busy machine is no silent server; tests of silence ask for less
             "_fetch_from_kaggle": no_kaggle,
         },
         decoding: {"_cache_folder": lambda: world.data / "cache"},
@@ -203,14 +235,34 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "LOCAL", root / "local")
     monkeypatch.setattr(catalogue, "STUDIES", {"tiny": [CONFIG]})
     monkeypatch.setattr(cluster, "PATIENCE", 1)
-    monkeypatch.setattr(cluster.tempfile, "tempdir", str(root / "tmp"))
+    monkeypatch.setattr(records.tempfile, "tempdir", str(root / "tmp"))
     monkeypatch.setenv("TUMOR_MRI_DATA", str(world.images))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLEHUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(root / "home"))
     yield world
     server.shutdown()
     server.server_close()
+
+
+def tls(world):
+    """The address of a server whose certificate, home/own.pem, is signed by nobody but itself."""
+    key, certificate = world.root / "home/key.pem", world.root / "home/own.pem"
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl, which makes a certificate")
+    made = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {key} -out {certificate} -subj /CN=127.0.0.1"
+    subprocess.run([*made.split(), "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), world.handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.daemon_threads = True
+    server.handle_error = lambda *args: None
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    return f"https://127.0.0.1:{server.server_port}/archive.tar.gz"
 
 
 def use_kaggle(world, **environment):
@@ -233,20 +285,24 @@ def refusal(status, text="CREDENTIALS is not valid"):
     return {"status": status, "body": body, "headers": {"Content-Type": "application/json"}}
 
 
+def keep_for_kagglehub(world):
+    """Let kagglehub have a copy of the dataset already, with one byte less, in a cache of the user's."""
+    import kagglehub
+
+    use_kaggle(world, KAGGLEHUB_CACHE=str(world.root / "kept"))
+    shutil.copytree(world.images, world.root / "kept/images")
+    (world.root / "kept/images" / FIRST).write_bytes((world.images / FIRST).read_bytes()[:-1])
+    world.patch.setattr(kagglehub, "dataset_download", lambda handle: str(world.root / "kept/images"))
+
+
 def kaggle_json(world, text):
     (world.root / "home" / "kaggle.json").write_text(text)
     use_kaggle(world)
 
 
-def run_of_nothing(config=CONFIG):
-    """A whole run, of no image."""
-    nothing, classes = np.zeros((1, 4), dtype=np.float32), np.zeros((1, 1), dtype=np.uint8)
-    return configs.Run(config, {"val_accuracy": [0.5]}, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
-
-
 def altered(change):
     """The bytes of a record whose text was changed, and its digest made to fit: whole, but not of this version."""
-    with np.load(io.BytesIO(records.encode(run_of_nothing()))) as stored:
+    with np.load(io.BytesIO(records.encode(samples.empty_run(CONFIG)))) as stored:
         arrays = {name: stored[name] for name in stored.files}
     about = json.loads(arrays.pop("about").tobytes())
     del about["digest"]
@@ -263,10 +319,15 @@ def packed(**arrays):
 
 @cache
 def enormous():
-    """A picture of 40,000 by 40,000 pixels in a few hundred kilobytes."""
-    buffer = io.BytesIO()
-    Image.new("1", (40_000, 40_000)).save(buffer, "PNG")
-    return buffer.getvalue()
+    """A picture of 40,000 by 40,000 pixels in a few hundred kilobytes: a PNG file, written by hand, as that is quick."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    side = 40_000
+    header, packer = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0), zlib.compressobj(1)
+    rows = b"".join(packer.compress(bytes(1000 * (1 + side // 8))) for _ in range(side // 1000)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def sparse(world, path, size=10**12):
@@ -279,7 +340,7 @@ def version(world, package, number):
     """Let Keras or TensorFlow be of another version."""
     module = __import__(package)
     world.patch.setattr(module, "__version__", number)
-    world.patch.delitem(sys.modules, "tumor_mri.quiet", raising=False)
+    world.patch.delitem(sys.modules, "tumor_mri._keras", raising=False)
 
 
 def python(number):
@@ -291,7 +352,7 @@ def cut(world):
 
 
 def whole():
-    return records.encode(run_of_nothing())
+    return records.encode(samples.empty_run(CONFIG))
 
 
 CHECKED = ("download", "verify", "decode", "audit")  # the commands that look at the dataset
@@ -315,14 +376,19 @@ CASES = [
     ("extra member", lambda w: w.serve(body=archive(w, member("repository-3ea9f4e/Testing/.x", size=4))), GET, 1, "extra"),
     ("wrong checksum", lambda w: (w.write(FIRST, b"other"), w.serve(body=archive(w))), GET, 1, "truncated"),
     ("nothing in it", lambda w: (w.remove("Testing/no_tumor"), w.serve(body=archive(w))), GET, 1, "missing"),
+    ("half by hand", lambda w: w.by_hand("Training"), GET, 1, f"Testing.*correct .*{download.FOLDER_NAME}, or remove it and run"),
+    ("empty by hand", lambda w: w.by_hand("Training", "Testing"), CHECKED, 1, "orrect .*, or remove it and run"),
+    ("corrupt kagglehub cache", lambda w: keep_for_kagglehub(w), GET, 1, "empty KAGGLEHUB_CACHE, {root}/kept, and try again"),
     # download
     ("no network", lambda w: w.serve(url="http://127.0.0.1:9/"), GET, 1, "refused"),
     ("no such host", lambda w: w.serve(url="http://a.invalid/"), GET, 1, "by hand"),
-    ("server stalls", lambda w: w.serve(body=b"late", stall=3), GET, 1, "timed out|nothing arrived"),
-    ("server cuts off", lambda w: w.serve(body=archive(w), promise=10**6), GET, 1, "stopped at|IncompleteRead"),
+    ("server stalls", lambda w: w.serve(body=b"late", stall=3, silence=1), GET, 1, "timed out|nothing arrived"),
+    ("server cuts off", lambda w: w.serve(body=archive(w), promise=10**6), GET, 1, "stopped before the end"),
     ("larger than any", lambda w: w.serve(body=archive(w), largest=99), GET, 1, "larger"),
-    ("endless redirect", lambda w: w.serve(status=302, headers={"Location": w.address}), GET, 1, "302"),
-    ("redirect to a file", lambda w: w.serve(status=302, headers={"Location": "file:///etc/passwd"}), GET, 1, "not allowed"),
+    ("endless redirect", lambda w: w.serve(status=302, headers={"Location": w.address}), GET, 1, "30 redirects"),
+    ("redirect to a file", lambda w: w.serve(status=302, headers={"Location": "file:///etc/passwd"}), GET, 1, "No .* adapters"),
+    ("no such proxy", lambda w: (w.serve(), w.use_proxy("http://127.0.0.1:9")), GET, 1, "copy: Connection refused"),
+    ("unknown certificate", lambda w: w.serve(url=tls(w)), GET, 1, "SSL_CERT_FILE or REQUESTS_CA_BUNDLE"),
     *((str(code), lambda w, code=code: w.serve(status=code), GET, 1, str(code)) for code in (401, 403, 404, 429, 500, 503)),
     ("web page", lambda w: w.serve(body=b"<html>Sign in</html>"), GET, 1, "no whole archive"),
     ("nothing", lambda w: w.serve(), GET, 1, "no whole archive"),
@@ -350,6 +416,9 @@ CASES = [
     ("enormous picture", lambda w: w.write(FIRST, enormous()), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous file", lambda w: sparse(w, FIRST), CHECKED, 1, f"altered: {FIRST}"),
     ("enormous extra file", lambda w: sparse(w, f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
+    ("link to above", lambda w: (w.images / GLIOMA / "up").symlink_to(".."), CHECKED, 1, "up is a link to a f"),
+    ("locked folder", lambda w: w.fail(os, "scandir", errno.EACCES, GLIOMA), "verify", 1, "cannot be opened: Permission denied"),
+    ("all locked", lambda w: w.fail(os, "scandir", errno.EACCES, "tumor"), "audit {root}/images", 1, "8 cannot be read"),
     ("link to nothing", lambda w: (w.images / f"{GLIOMA}/more.jpg").symlink_to("nothing"), CHECKED, 1, "extra.*more.jpg"),
     ("a pipe", lambda w: os.mkfifo(w.images / f"{GLIOMA}/more.jpg"), CHECKED, 1, "extra.*more.jpg"),
     ("TUMOR_MRI_DATA absent", lambda w: w.patch.setenv("TUMOR_MRI_DATA", "/absent"), CHECKED, 1, "TUMOR_MRI_DATA is /absent"),
@@ -359,9 +428,11 @@ CASES = [
     ("other folder", lambda w: None, ("verify {root}/home", "audit {root}/home"), 1, "missing: |no image"),
     ("all cut", lambda w: w.write_all(b"\xff\xd8"), "audit {root}/images", 1, "can be read"),
     ("all enormous", lambda w: w.write_all(enormous()), "audit {root}/images", 1, "decompression bomb"),
+    ("predict nothing", lambda w: None, "predict {root}/absent", 1, "absent does not exist"),
+    ("predict a pipe", lambda w: os.mkfifo(w.root / "pipe"), "predict {root}/pipe", 1, "pipe is not a plain file"),
+    ("predict a device", lambda w: None, ("predict /dev/zero", "predict /dev/null"), 1, "/dev/.* is not a plain file"),
     # disk and folders
-    ("disk full, images", lambda w: w.fail(np, "save", errno.ENOSPC), "decode", 1, "No space left.*Make room"),
-    ("disk full, archive", lambda w: (w.serve(), w.fail(Path, "open", errno.ENOSPC, "archive")), GET, 1, "No space"),
+    ("disk full, archive", lambda w: (w.serve(), w.fail(builtins, "open", errno.ENOSPC, ".download-")), GET, 1, "No space"),
     ("disk full, unpacking", lambda w: (w.serve(body=archive(w)), w.fail(tarfile, "copyfileobj", errno.ENOSPC)), GET, 1, "space"),
     ("read-only data", lambda w: (w.serve(), w.fail(download.tempfile, "mkdtemp", errno.EROFS)), GET, 1, "Read-only.*TUMOR"),
     ("unreadable folder", lambda w: w.fail(Path, "read_bytes", errno.EACCES, GLIOMA), "verify", 1, "Permission denied"),
@@ -383,7 +454,7 @@ CASES = [
     ("later setting", lambda w: w.record(altered(lambda about: about["config"].update(new=1))), READ, 1, "not know"),
     ("lost setting", lambda w: w.record(altered(lambda about: about.pop("history"))), READ, 1, "not know"),
     ("other protocol", lambda w: w.record(altered(lambda a: a["config"].update(protocol="z"))), READ, 1, "unknown protocol"),
-    ("another run's", lambda w: w.record(records.encode(run_of_nothing(replace(CONFIG, seed=9)))), READ, 1, "of another run"),
+    ("another run's", lambda w: w.record(records.encode(samples.empty_run(replace(CONFIG, seed=9)))), READ, 1, "of another run"),
     ("other dataset", lambda w: w.record(whole()), "runs", 1, "not the images of its protocol"),
     ("record is a folder", lambda w: (w.records / "x.npz").mkdir(), "runs", 1, "Is a directory"),
     # arguments
@@ -392,7 +463,7 @@ CASES = [
     ("unknown option", lambda w: None, "runs --fast", 2, "--fast"),
     ("no study", lambda w: None, "train", 2, "--study"),
     ("unknown study", lambda w: None, "train --study z", 2, "tiny"),
-    ("no workers", lambda w: None, ("train --study tiny --workers 0", "train --study tiny --workers -3"), 2, "less than 1"),
+    ("no workers", lambda w: None, ("train --study tiny --workers 0", "train --study tiny --workers -3"), 2, "at least 1"),
     ("workers in words", lambda w: None, "train --study tiny --workers two", 2, "two"),
     ("no scheduler", lambda w: None, "train --study tiny --scheduler tcp://127.0.0.1:9", 1, "no scheduler answers"),
     ("no address", lambda w: None, "train --study tiny --scheduler tcp://127.0.0.1:port", 1, "port|scheduler"),
@@ -446,7 +517,7 @@ def test_bad_input_is_one_sentence_and_harms_nothing(world, capfd, prepare, comm
     found, out, error = call(command, world.root, capfd)
     assert found == status, error
     *usage, sentence = error.splitlines()
-    assert "error: " in sentence and re.search(words, sentence), error
+    assert "error: " in sentence and re.search(words.replace("{root}", str(world.root)), sentence), error
     assert status == 2 or not usage, error
     assert "Traceback" not in out + error
     assert SECRET not in out + error and "KGAT" not in out + error
@@ -482,30 +553,115 @@ def test_a_good_archive_arrives_whole_even_by_a_redirect(world, capfd):
     assert not list(world.data.glob(".download-*"))
 
 
-def test_a_slow_download_that_moves_may_finish(world):
-    body = archive(world)
-    world.serve(body=body, drip=2 * download.SILENCE / (len(body) / 4096))
-    started = time.monotonic()
+def test_two_downloads_at_once_both_succeed(world):
+    target = world.data / download.FOLDER_NAME
+    world.serve()
+
+    def fetch(scratch, progress):
+        shutil.copytree(world.images, scratch / "ours")
+        shutil.copytree(world.images, target)  # by another process, meanwhile
+
+    world.patch.setattr(download, "_fetch_archive", fetch)
+    assert download.download(progress=False) == target
+    assert manifests.verify(target, manifests.load_manifest()) == []
+    assert not list(world.data.glob(".download-*"))
+
+
+def test_part_of_a_dataset_that_appears_during_the_download_is_not_used(world):
+    world.serve()
+
+    def fetch(scratch, progress):
+        shutil.copytree(world.images, scratch / "ours")
+        shutil.copytree(world.images / "Training", world.data / download.FOLDER_NAME / "Training")
+
+    world.patch.setattr(download, "_fetch_archive", fetch)
+    with pytest.raises(manifests.DatasetError, match="not empty"):
+        download.download(progress=False)
+
+
+@pytest.mark.parametrize(("exceptions", "asked"), [("", True), ("*", False)])
+def test_behind_a_proxy_kaggle_is_asked_without_a_connection_of_our_own(world, exceptions, asked):
+    import kagglehub
+
+    world.serve()
+    world.use_proxy("http://127.0.0.1:9")
+    world.patch.setenv("no_proxy", exceptions)
+    world.patch.setattr(download, "_fetch_from_kaggle", world.fetch_from_kaggle)
+    world.fail(socket, "create_connection", errno.ENETUNREACH)
+    world.patch.setattr(kagglehub, "dataset_download", lambda handle: str(world.images))
+    if asked:
+        assert download.download(progress=False) == world.data / download.FOLDER_NAME
+    else:
+        with pytest.raises(manifests.DatasetError, match="Kaggle: .*unreachable"):
+            download.download(progress=False)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_an_own_certificate_authority_is_trusted_by_either_variable(world, variable):
+    world.serve(body=archive(world), url=tls(world))
+    world.patch.setenv(variable, str(world.root / "home/own.pem"))
+    before = dict(os.environ)
     download.download(progress=False)
-    assert time.monotonic() - started > 1.5 * download.SILENCE
+    assert dict(os.environ) == before
+
+
+def test_a_full_disk_stops_no_reading(world, capfd):
+    world.fail(np, "save", errno.ENOSPC, str(world.data))  # but there is room in the temporary folder
+    assert cli.main(["decode"]) == 0
+    assert capfd.readouterr().err == ""
+    (folder,) = (world.root / "tmp").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len(list(folder.iterdir())) == 2 and not list((world.data / "cache").iterdir())
+    world.fail(decoding, "decode", errno.EIO)  # is not called again
+    assert cli.main(["decode"]) == 0, capfd.readouterr()
+
+
+def test_without_room_anywhere_the_images_are_decoded_and_one_line_says_so(world, capfd):
+    before = world.seen()
+    world.fail(np, "save", errno.ENOSPC)
+    assert cli.main(["decode"]) == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.count("No space left") == 2 and "Make room" in line
+    assert [path for path in world.seen() if path not in before] == [world.root / f"tmp/tumor_mri-{os.getuid()}"]
+
+
+def test_class_folders_that_are_links_are_decoded_too(world):
+    manifest = manifests.load_manifest()
+    images = decoding.decode(world.images, manifest)
+    (world.images / GLIOMA).rename(world.root / "elsewhere")
+    (world.images / GLIOMA).symlink_to(world.root / "elsewhere")
+    assert manifests.verify(world.images, manifest) == []
+    assert np.array_equal(decoding.decode(world.images, manifest), images)
+
+
+def test_a_slow_download_that_moves_may_finish(world):
+    body, silence = archive(world), 2
+    drip = 2 * silence / (len(body) / 4096)
+    world.serve(body=body, drip=drip, silence=silence)
+    download.download(progress=False)
+    assert world.pauses * drip > 1.5 * silence  # all of it took longer than one silence may
 
 
 def test_sources_that_say_nothing_are_given_up_together(world, capfd):
     import kagglehub
 
-    never = threading.Event()
-    world.serve(stall=60)
+    never, asked = threading.Event(), []
+
+    def say_nothing(name):
+        return lambda *arguments, **settings: asked.append(name) or never.wait(600)
+
+    world.serve(stall=600, silence=1)
     world.patch.setattr(download, "_fetch_from_kaggle", world.fetch_from_kaggle)
-    world.patch.setattr(kagglehub, "dataset_download", lambda handle: never.wait(60))
-    world.patch.setattr(socket, "create_connection", lambda *arguments, **settings: never.wait(60))
-    world.patch.setattr(download.urllib.request, "urlopen", lambda *arguments, **settings: never.wait(60))
-    started = time.monotonic()
+    world.patch.setattr(kagglehub, "dataset_download", say_nothing("kagglehub"))
+    world.patch.setattr(socket, "create_connection", say_nothing("connection"))
+    world.patch.setattr(pooch.HTTPDownloader, "__call__", say_nothing("archive"))
     assert cli.main(["download"]) == 1
-    assert time.monotonic() - started < 4 * download.SILENCE
-    assert capfd.readouterr().err.count("nothing arrived for") == 2
+    assert capfd.readouterr().err.count("nothing arrived for") == 2  # were they waited for, they would say something else
+    assert asked == ["connection", "archive"]  # each once: none is tried again
     world.patch.setattr(socket, "create_connection", lambda *arguments, **settings: socket.socket())
     assert cli.main(["download"]) == 1
     assert capfd.readouterr().err.count("nothing arrived for") == 2
+    assert asked[2:] == ["kagglehub", "archive"]
     assert "KAGGLEHUB_CACHE" not in os.environ
     never.set()
 
@@ -527,8 +683,8 @@ def test_a_notebook_survives_a_full_disk(world):
     path = world.root / "home" / "01_a.ipynb"
     path.write_text("kept")
     world.fail(os, "replace", errno.ENOSPC)
-    with pytest.raises(OSError, match="No space"):
-        notebooks._write_whole(path, "new")
+    with pytest.raises(OSError, match="No space.*01_a.ipynb"):
+        text.write_whole(path, "new")
     assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [("01_a.ipynb", "kept")]
 
 
@@ -546,7 +702,8 @@ def test_supported_versions_are_those_of_the_requirements():
         assert f"{package}>={lowest},<{below}" in wanted
 
 
-CODE = sorted(Path(notebooks.__file__).parent.glob("*.py")) + notebooks.notebook_paths()
+PACKAGE = Path(tumor_mri.__file__).parent
+CODE = sorted(PACKAGE.rglob("*.py")) + notebooks.notebook_paths()
 PICKLERS = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 LOADERS = {"load_model", "load_weights", "read_pickle", "to_pickle", "enable_unsafe_deserialization"}
 
@@ -577,7 +734,13 @@ def unsafe(node):
     return None
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: path.name)
+def test_the_code_of_every_room_is_looked_at():
+    rooms = {path.relative_to(PACKAGE).parts[0] for path in CODE if path.is_relative_to(PACKAGE)}
+    assert rooms >= {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()}
+    assert len({path.parent for path in CODE}) > 8
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_nothing_that_is_read_is_executed(path):
     assert [why for node in ast.walk(ast.parse(source_of(path))) if (why := unsafe(node))] == []
 

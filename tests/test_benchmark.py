@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tumor_mri.audit import grouping
 from tumor_mri.datasets import decoding, manifests, protocols
 from tumor_mri.evaluation import benchmark, scoring
-from tumor_mri.models import preprocessing, recipes
+from tumor_mri.models import preprocessing
 from tumor_mri.runs import configs, environment, records, training
 from tumor_mri.site import documents
 
@@ -20,8 +21,8 @@ def recorded():
 
 
 def test_the_committed_groups_are_the_protocols(manifest):
-    committed = pd.read_csv(benchmark.GROUPS)
-    pd.testing.assert_frame_equal(committed, benchmark.groups_table(manifest))
+    committed = pd.read_csv(benchmark.GROUPS).drop(columns="version", errors="ignore")
+    pd.testing.assert_frame_equal(committed, grouping.groups_table(manifest).drop(columns="version"))
     near = manifest[(manifest["nearest_training_corr"] > 0.99) & (manifest["split"] == "Training")]
     assert (committed[committed["fold"] >= 0].groupby("group")["fold"].nunique() == 1).all()
     moved = committed.assign(fold=committed["fold"].mask(committed.index == committed.index[committed.duplicated("group")][0], 9))
@@ -56,13 +57,13 @@ def test_no_image_helps_to_choose_its_own_epoch(recorded, manifest):
 def test_scores_at_the_best_epoch_are_those_of_the_table_of_runs(recorded, manifest):
     recorded = [run for run in recorded if run.config.patience]  # the others chose no epoch
     scores = benchmark.score(recorded, manifest).set_index(["network", "protocol"])
-    summary = scoring.summarise(recorded, manifest).groupby(["widths", "protocol"])["val_accuracy"].mean()
+    summary = scoring.summarise(recorded, manifest).groupby(["network", "protocol"])["val_accuracy"].mean()
     for key, row in scores.iterrows():
         if key[1] != "grouped":  # whose folds differ a little in size
             assert row["at_best_epoch"] == pytest.approx(summary[key])
         assert row["low"] < row["accuracy"] < row["high"]
         assert np.isnan(row["seeds_low"]) == (row["seeds"] < 3)
-        by_seed = [run for run in recorded if (scoring.network_name(run.config), run.config.protocol) == key]
+        by_seed = [run for run in recorded if (run.label, run.config.protocol) == key]
         middle = scoring.image_scores(by_seed, manifest).groupby("seed")["right"].mean().mean()
         assert row["seeds"] < 3 or (row["seeds_low"] + row["seeds_high"]) / 2 == pytest.approx(middle)
     assert (scores["seeds"] >= 3).any() and (scores["seeds"] < 3).any()
@@ -83,7 +84,7 @@ def test_what_is_no_part_of_the_benchmark_stays_out_of_its_table(recorded, manif
     monkeypatch.setattr(records, "load_all", lambda folder: [run, *runs])
     assert benchmark.recorded() == [run]
     baselines = pd.read_csv(benchmark.BASELINES)["network"].tolist()
-    assert benchmark.table(manifest)["network"].tolist() == [*baselines, scoring.network_name(run.config)]
+    assert benchmark.table(manifest)["network"].tolist() == [*baselines, run.label]
 
 
 def as_if(run, manifest, protocol, seed, fold, odds, mirrored):
@@ -105,7 +106,7 @@ def as_if(run, manifest, protocol, seed, fold, odds, mirrored):
 
 @pytest.fixture(scope="module")
 def residual():
-    return records.load(records.path_of(configs.RunConfig("grouped", **recipes.RESIDUAL), records.RECORDED))
+    return records.load(records.path_of(configs.config_of("residual", "grouped"), records.RECORDED))
 
 
 @pytest.fixture(scope="module")
@@ -113,22 +114,22 @@ def guessing(residual, manifest):
     """Two seeds on all grouped folds, which guess."""
     noise = np.random.default_rng(0)
     found = []
-    for seed, fold in itertools.product((1, 2), benchmark.FOLDS["grouped"]):
+    for seed, fold in itertools.product((1, 2), range(protocols.GROUPED.folds)):
         images = len(protocols.split(manifest, "grouped", fold).validation)
         found.append(as_if(residual, manifest, "grouped", seed, fold, *noise.dirichlet(np.ones(4), (2, images))))
     return found
 
 
 def test_the_residual_network_also_answers_with_mirrored_scans_and_with_its_seeds(guessing, manifest):
-    combined = benchmark.combined(guessing, manifest)
+    combined = benchmark.combined(guessing)
     found = benchmark.score(combined, manifest).set_index("network")
     assert list(found.index) == ["residual, flips", "residual, 2 seeds together", "residual, flips, 2 seeds together"]
     assert list(found["seeds"]) == [2, 1, 1] and found["seeds_low"].isna().all()
     mean = sum(run.val_probabilities + run.val_flipped for run in guessing if run.config.fold == 3) / 4
-    answer = next(run for run in combined if run.config.network.endswith("flips, 2 seeds together") and run.config.fold == 3)
+    answer = next(run for run in combined if run.label.endswith("flips, 2 seeds together") and run.config.fold == 3)
     assert np.allclose(answer.val_probabilities, mean)
     lacking = [run for run in guessing if (run.config.seed, run.config.fold) != (2, 4)]
-    assert not any("together" in run.config.network for run in benchmark.combined(lacking, manifest))  # a seed lacks a fold
+    assert not any("together" in run.label for run in benchmark.combined(lacking))  # a seed lacks a fold
 
 
 def test_a_network_of_fixed_epochs_is_not_flattered_and_may_be_scored_on_unseen_testing(residual, guessing, manifest):
@@ -153,20 +154,57 @@ BEHIND = {"accuracy": 394, "low": 394, "high": 394, "balanced": 4 * 74, "unseen_
 BEHIND |= {"unseen_glioma": 81, "unseen_meningioma": 6, "unseen_pituitary": 46}
 
 
-def anew(manifest):
-    return benchmark.baselines(decoding.load_images(manifest), preprocessing.load_prepared(manifest, progress=False), manifest)
+def no_regression(thumbnails, labels, train, asked):
+    return np.zeros(len(asked), dtype=int)
+
+
+@pytest.fixture(scope="module")
+def both_kinds(manifest):
+    """All images as they are, and prepared."""
+    return decoding.load_images(manifest), preprocessing.load_prepared(manifest, progress=False)
+
+
+def committed(network):
+    """Whether a row of the committed baselines is of a method, whatever the scans."""
+    table = pd.read_csv(benchmark.BASELINES)
+    return table[table["network"].str.startswith(network)].reset_index(drop=True)
+
+
+def assert_same_baselines(expected, found):
+    """To two images: where two neighbours are equally alike, the last bits of a processor's sums decide."""
+    found = found.reset_index(drop=True)
+    about = ["network", "protocol", "seeds", "seeds_low", "seeds_high"]
+    pd.testing.assert_frame_equal(expected[about], found[about])
+    folds = found["protocol"].map(lambda protocol: protocols.get(protocol).folds)
+    for column, images in BEHIND.items():
+        images = images * folds if column.startswith("unseen") else images
+        assert ((expected[column] - found[column]).abs() <= 2.01 / images).all(), column
 
 
 @pytest.mark.needs_dataset
-def test_the_committed_baselines_are_computed_anew(manifest):
-    """To two images: where two neighbours are equally alike, the last bits of a processor's sums decide."""
-    committed, found = pd.read_csv(benchmark.BASELINES), anew(manifest)
-    about = ["network", "protocol", "seeds", "seeds_low", "seeds_high"]
-    pd.testing.assert_frame_equal(committed[about], found[about])
-    folds = found["protocol"].map(lambda protocol: len(benchmark.FOLDS[protocol]))
-    for column, images in BEHIND.items():
-        images = images * folds if column.startswith("unseen") else images
-        assert ((committed[column] - found[column]).abs() <= 2.01 / images).all(), column
+def test_the_committed_neighbours_are_found_again(manifest, both_kinds, monkeypatch):
+    monkeypatch.setattr(benchmark, "_linear_class", no_regression)
+    found = benchmark.baselines(*both_kinds, manifest)
+    assert set(found["network"]) == set(pd.read_csv(benchmark.BASELINES)["network"]) and len(found) == 4 * len(
+        protocols.in_benchmark()
+    )
+    neighbours = found[found["network"].str.startswith("1-nearest")]
+    assert_same_baselines(committed("1-nearest"), neighbours)
+    with pytest.raises(AssertionError):  # a wrong table would be seen
+        assert_same_baselines(committed("logistic"), found[found["network"].str.startswith("logistic")])
+
+
+@pytest.mark.slow
+@pytest.mark.needs_dataset
+def test_the_committed_regressions_are_fitted_again(manifest, both_kinds, monkeypatch):
+    """Under one protocol: seven fits of each kind take minutes, and differ in nothing but their rows."""
+    monkeypatch.setattr(protocols, "in_benchmark", lambda: [protocols.TRAINING_ONLY])
+    monkeypatch.setattr(benchmark, "_nearest_class", no_regression)
+    found = benchmark.baselines(*both_kinds, manifest)
+    expected = committed("logistic")
+    expected = expected[expected["protocol"] == "training_only"].reset_index(drop=True)
+    assert len(expected) == 2
+    assert_same_baselines(expected, found[found["network"].str.startswith("logistic")])
 
 
 def test_a_network_of_ones_own_is_scored_and_kept(manifest, tmp_path):
@@ -202,7 +240,7 @@ def test_committed_runs_are_read_on_every_machine(manifest, tmp_path, monkeypatc
     monkeypatch.setattr(environment, "native_precision", lambda: "float32")
     monkeypatch.setattr(records, "RECORDED", tmp_path)
     monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(training, "build_alone", lambda *arguments, **settings: None)
+    monkeypatch.setattr(training, "build_alone", lambda *arguments, **settings: object())
     monkeypatch.setattr(benchmark, "score", lambda runs, manifest: runs)
     with pytest.raises(InterruptedError):
         benchmark.evaluate(None, "mine", which=("training_only",), folder=tmp_path / "own")
@@ -213,6 +251,26 @@ def test_committed_runs_are_read_on_every_machine(manifest, tmp_path, monkeypatc
         benchmark.evaluate(None, "mine", which=("training_only",), folder=tmp_path / "own")
     with pytest.raises(InterruptedError):
         benchmark.evaluate(None, "mine", which=("training_only",), folder=tmp_path / "own", retrain=True)
+
+
+def test_a_builder_that_hands_out_one_model_is_refused(manifest):
+    """Its second run would go on where the first ended, on images that now validate."""
+    from tumor_mri._keras import keras
+
+    model = keras.Sequential([keras.Input((150, 150, 1)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")])
+    with pytest.raises(ValueError, match="the same model twice"):
+        benchmark.evaluate(lambda: model, "mine", which=("training_only",), images=np.zeros((1, 150, 150), np.uint8))
+
+
+@pytest.mark.parametrize("asked", [{"seeds": 3}, {"seeds": "12"}, {"seeds": ()}, {"which": "grouped"}])
+def test_one_seed_or_protocol_alone_is_no_list(asked):
+    with pytest.raises(ValueError, match="must be a list with at least one entry"):
+        benchmark.evaluate(None, "mine", **asked)
+
+
+def test_the_name_of_a_network_of_the_project_is_taken():
+    with pytest.raises(ValueError, match="'cnn' is a network of this project"):
+        benchmark.evaluate(None, "cnn")
 
 
 def test_a_name_must_make_a_file():

@@ -3,14 +3,10 @@
 import numpy as np
 import pytest
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests
 from tumor_mri.evaluation import scoring
-from tumor_mri.study import catalogue, claims
-
-
-@pytest.fixture(scope="module")
-def runs():
-    return catalogue.recorded("sweep-widths")
+from tumor_mri.study import claims
 
 
 def test_the_reports_table_is_its_matrix_with_precision_and_recall_exchanged():
@@ -18,7 +14,7 @@ def test_the_reports_table_is_its_matrix_with_precision_and_recall_exchanged():
     assert matrix.sum(axis=1).tolist() == [158, 162, 83, 171]
     assert matrix.trace() == 530
     table, printed = scoring.classification_table(matrix), claims.load_report_table()
-    names = list(manifests.NAMES)
+    names = list(manifests.BRAIN_TUMOUR_MRI.labels)
     assert np.allclose(table.loc[names, "recall"], printed.loc[names, "precision"], atol=5e-5)
     assert np.allclose(table.loc[names, "precision"], printed.loc[names, "recall"], atol=5e-5)
 
@@ -42,7 +38,7 @@ def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
     assert verdict.verdict == "refuted as printed"
     assert "exchanged" in verdict.here
     matrix, printed = claims.load_report_matrix(), claims.load_report_table()
-    names = list(manifests.NAMES)
+    names = list(manifests.BRAIN_TUMOUR_MRI.labels)
     right = printed.copy()
     right.loc[names] = scoring.classification_table(matrix).loc[names].to_numpy()
     monkeypatch.setattr(claims, "load_report_table", lambda: right)
@@ -53,6 +49,30 @@ def test_c8_follows_from_the_printed_table_alone(manifest, monkeypatch):
 
 
 def test_the_readme_holds_the_claims(runs, manifest):
-    text = (manifests.ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (manifests.ROOT / "README.md").read_text(encoding="utf-8")
     table = text.as_markdown(claims.claims_table(claims.verdicts(runs, manifest)))
-    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in text, "run `python -m tumor_mri claims --write`"
+    assert f"<!-- claims -->\n{table}\n<!-- end of claims -->" in readme, "run `tumor-mri claims --write`"
+
+
+@pytest.mark.parametrize(
+    ("testing", "near_copies", "verdict"),
+    [(0.75, 0.99, "refuted"), (0.92, 0.99, "holds"), (0.75, 0.80, "holds"), (0.75, 0.881, "refuted")],
+)
+def test_the_verdict_on_c9_follows_its_criterion(runs, manifest, monkeypatch, testing, near_copies, verdict):
+    pairs = claims.testing_pairs(runs, manifest).iloc[[0, 0]]
+    pairs = pairs.assign(testing=testing, near_copies=near_copies, set_aside=0.93, low=0.90, high=0.95)
+    monkeypatch.setattr(claims, "testing_pairs", lambda *arguments: pairs)
+    assert claims.claim_on_testing(runs, manifest).verdict == verdict
+
+
+def test_pairs_are_of_one_network_and_seed(runs, base, manifest):
+    pairs = claims.testing_pairs(runs, manifest)
+    row = pairs[(pairs["network"] == "32/64/128/128") & (pairs["seed"] == 1)].iloc[0]
+    assert np.isclose(row["testing"], max(base["testing_folder"].history["val_accuracy"]))
+    assert np.isclose(row["set_aside"], max(base["training_only"].history["val_accuracy"]))
+    assert not pairs.duplicated(["network", "seed"]).any()
+
+
+@pytest.mark.parametrize("protocol", ["testing_folder", "training_only"])
+def test_one_split_alone_decides_nothing(base, manifest, protocol):
+    assert claims.claim_on_testing([base[protocol]], manifest).verdict == "cannot be decided"

@@ -5,31 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 
-from tumor_mri import stats, text
+from tumor_mri import stats
 from tumor_mri.datasets import protocols
 from tumor_mri.evaluation import comparisons, scoring
-from tumor_mri.figures import curves
-from tumor_mri.figures import scores as score_figures
-from tumor_mri.study import catalogue, gap
-
-BASE, CHOSEN = "32/64/128/128", "25/50/100/100"
-
-
-@pytest.fixture(scope="module")
-def runs():
-    return catalogue.recorded("sweep-widths")
-
-
-@pytest.fixture(scope="module")
-def split_b(runs):
-    """The base network's first run on split B."""
-    return next(run for run in runs if run.config.key == "training_only-cnn-32-64-128-128-seed1")
-
-
-@pytest.fixture(scope="module")
-def scores(runs, manifest):
-    return scoring.image_scores(runs, manifest)
+from tumor_mri.study import gap
 
 
 def guessing(run, manifest, epochs=60, seed=0):
@@ -117,7 +98,7 @@ def test_scores_by_image_are_those_of_the_runs(runs, scores, manifest):
     found = scoring.run_scores(scores)
     assert len(found) == len(runs)
     assert np.allclose(found["at_best_epoch"], scoring.key_figures(runs, manifest)["val_accuracy"])
-    for run, accuracy in zip(runs[:2], found["accuracy"]):
+    for run, accuracy in zip(runs[:2], found["accuracy"][:2], strict=True):
         classes = scoring.cross_fitted_classes(run, manifest)
         assert accuracy == pytest.approx((classes == scoring.truth(run.val_paths, manifest)).mean())
 
@@ -133,7 +114,7 @@ def test_split_a_has_no_honest_score_on_testing(runs, split_b, manifest):
 
 
 def test_an_interval_is_over_seeds_from_three_on(scores):
-    base = scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
+    base = scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)]
     mean, low, high, over = comparisons.mean_and_interval(base)
     expected = stats.interval(base.groupby("seed")["right"].mean())
     assert (mean, high - mean, over) == (expected[0], pytest.approx(expected[1]), "seeds")
@@ -149,45 +130,46 @@ def test_mcnemar_pairs_differ_in_one_thing(scores):
     for pair in pairs.itertuples():
         (first, one), (second, other) = (name.split(" seed ") for name in (pair.first, pair.second))
         assert (first == second) == (pair.differ == "seed")
-        assert (one == other) == (pair.differ == "widths")
+        assert (one == other) == (pair.differ == "network")
     a_seed, b_seed = (
-        scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE) & (scores["seed"] == s)] for s in (1, 2)
+        scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE) & (scores["seed"] == s)]
+        for s in (1, 2)
     )
-    row = pairs[(pairs["first"] == f"{BASE} seed 1") & (pairs["second"] == f"{BASE} seed 2")].iloc[-1]
+    row = pairs[(pairs["first"] == f"{samples.BASE} seed 1") & (pairs["second"] == f"{samples.BASE} seed 2")].iloc[-1]
     assert row["discordant"] == (a_seed["right_at_best"].to_numpy() != b_seed["right_at_best"].to_numpy()).sum()
     assert row["p"] == stats.mcnemar(a_seed["right_at_best"], b_seed["right_at_best"])
 
 
 def test_differences_are_to_the_base_network_of_the_same_seed(scores):
-    table = comparisons.network_differences(scores).set_index(["protocol", "widths"])
-    means = scoring.run_scores(scores).set_index(["protocol", "widths", "seed"])["accuracy"].sort_index()
-    row = table.loc[("training_only", CHOSEN)]
-    expected = 100 * (means["training_only", CHOSEN] - means["training_only", BASE])
+    table = comparisons.network_differences(scores).set_index(["protocol", "network"])
+    means = scoring.run_scores(scores).set_index(["protocol", "network", "seed"])["accuracy"].sort_index()
+    row = table.loc[("training_only", samples.CHOSEN)]
+    expected = 100 * (means["training_only", samples.CHOSEN] - means["training_only", samples.BASE])
     assert (row["pairs"], row["over"]) == (len(expected), "seeds")
     assert row["difference"] == pytest.approx(expected.mean())
     assert row["low"] < row["difference"] < row["high"]
-    assert BASE not in table.index.get_level_values("widths")
+    assert samples.BASE not in table.index.get_level_values("network")
     on_b = scores[scores["protocol"] == "training_only"]
-    patients = comparisons.network_differences(on_b.assign(protocol="grouped")).set_index("widths").loc[CHOSEN]
+    patients = comparisons.network_differences(on_b.assign(protocol="grouped")).set_index("network").loc[samples.CHOSEN]
     assert (patients["over"], patients["difference"]) == ("groups", pytest.approx(row["difference"]))
 
 
 def test_differences_are_paired_by_fold_too(scores):
     """A run of one fold is compared with the reference's run of that fold, not with its other folds."""
-    one = scores[(scores["protocol"] == "training_only") & (scores["seed"] == 1) & (scores["widths"] == BASE)]
+    one = scores[(scores["protocol"] == "training_only") & (scores["seed"] == 1) & (scores["network"] == samples.BASE)]
     folds = pd.concat([one, one.assign(fold=1, right=0.0)])
-    alone = pd.concat([folds, one.assign(widths="other")])
-    for reference, other in ((BASE, "other"), ("other", BASE)):
+    alone = pd.concat([folds, one.assign(network="other")])
+    for reference, other in ((samples.BASE, "other"), ("other", samples.BASE)):
         row = comparisons.network_differences(alone, reference).iloc[0]
-        assert (row["widths"], row["difference"], row["low"], row["high"]) == (other, 0, 0, 0)
+        assert (row["network"], row["difference"], row["low"], row["high"]) == (other, 0, 0, 0)
 
 
 def test_a_run_is_held_against_the_mean_of_seeds(scores):
-    on_b = scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
+    on_b = scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)]
     mean = comparisons.mean_of_seeds(on_b)
     assert len(mean) == on_b["path"].nunique() and mean["right"].mean() == pytest.approx(on_b["right"].mean())
     one = on_b[on_b["seed"] == 1]
-    row = comparisons.network_differences(pd.concat([mean, one.assign(widths="one")])).iloc[0]
+    row = comparisons.network_differences(pd.concat([mean, one.assign(network="one")])).iloc[0]
     assert row["difference"] == pytest.approx(100 * (one["right"].mean() - on_b["right"].mean()))
 
 
@@ -212,11 +194,11 @@ def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     base = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == (32, 64, 128, 128)]
     exact = [_as_float32(run) for run in base]
     pairs = comparisons.precision_scores([*base, *exact], manifest)
-    assert set(pairs["widths"]) == {"mixed_bfloat16", "float32"}
+    assert set(pairs["network"]) == {"mixed_bfloat16", "float32"}
     same = comparisons.network_differences(pairs, reference="float32")
-    assert (same["widths"].tolist(), same["pairs"].tolist()) == (["mixed_bfloat16"], [len(base)])
+    assert (same["network"].tolist(), same["pairs"].tolist()) == (["mixed_bfloat16"], [len(base)])
     assert (same[["difference", "low", "high", "detectable"]] == 0).all(axis=None)
-    worse = pairs.assign(right=pairs["right"].where(pairs["widths"] == "float32", 0.9 * pairs["right"]))
+    worse = pairs.assign(right=pairs["right"].where(pairs["network"] == "float32", 0.9 * pairs["right"]))
     lost = comparisons.network_differences(worse, reference="float32").iloc[0]
     assert lost["high"] < -8 and lost["difference"] == pytest.approx(-10 * pairs["right"].mean())
     with pytest.raises(scoring.EvaluationError, match="precisions"):
@@ -231,42 +213,3 @@ def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in exact]
     with pytest.raises(scoring.EvaluationError, match="backends"):
         comparisons.precision_scores([*base, *elsewhere], manifest)
-
-
-def test_a_table_is_written_between_its_marks(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("Before.\n<!-- claims -->\nold\n<!-- end of claims -->\nAfter.\n", encoding="utf-8")
-    table = text.as_markdown(pd.DataFrame({"id": ["C1"], "here": [0.5]}))
-    text.write(page, "claims", table)
-    text.write(page, "claims", table)
-    expected = "Before.\n<!-- claims -->\n| id | here |\n| --- | --- |\n| C1 | 0.5 |\n<!-- end of claims -->\nAfter.\n"
-    assert page.read_text(encoding="utf-8") == expected
-    with pytest.raises(ValueError, match=r"page\.md needs"):
-        text.write(page, "table", table)
-    assert page.read_text(encoding="utf-8") == expected
-
-
-def test_figures_say_what_they_draw(runs, scores, manifest, capsys):
-    on_b = [run for run in runs if run.config.protocol == "training_only"]
-    unseen = scoring.unseen_scores(on_b, manifest)
-    score_figures.honest_accuracies(scores)
-    score_figures.network_differences(scores)
-    score_figures.mcnemar_pairs(comparisons.mcnemar_pairs(scores))
-    curves.stopping_epochs(scoring.summarise(runs, manifest))
-    score_figures.flattery(scores)
-    score_figures.class_recalls(unseen)
-    score_figures.reliability({"unseen": unseen})
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == 7
-    mean, low, high, _ = comparisons.mean_and_interval(
-        scores[(scores["protocol"] == "training_only") & (scores["widths"] == BASE)]
-    )
-    assert f"split B · {BASE} {100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f}) over seeds" in said[0]
-
-
-def test_figures_take_a_single_run(split_b, manifest):
-    one = scoring.image_scores([split_b], manifest)
-    score_figures.honest_accuracies(one)
-    score_figures.flattery(one)
-    score_figures.class_recalls(one)
-    score_figures.reliability({"one": one})

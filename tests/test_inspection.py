@@ -19,7 +19,7 @@ def few(manifest):
 @pytest.fixture(scope="module")
 def scans(few, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
-    for seed, (path, name) in enumerate(zip(few["path"], few["class"])):
+    for seed, (path, name) in enumerate(zip(few["path"], few["class"], strict=True)):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(phantoms.draw(name, seed)).save(folder / path, quality=95)
     return folder
@@ -37,7 +37,7 @@ def looked(request, few, scans, tmp_path_factory):
 
 def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
     """Both were trained anew to be inspected, so that their answers may differ a little from those of the recorded runs."""
-    for config, found in zip(inspection.CONFIGS, inspection.read()):
+    for config, found in zip(inspection.CONFIGS, inspection.read(), strict=True):
         run = records.find(config, [records.RECORDED])
         assert list(found.paths) == run.val_paths
         assert found.probabilities.shape == (len(inspection.CONDITIONS), len(found.paths), 4)
@@ -48,7 +48,7 @@ def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
 def test_each_scan_is_shown_in_each_condition(looked, few):
     _, found = looked
     assert list(found.paths) == list(few["path"])
-    assert len(inspection.CONDITIONS) == 1 + 3 * len(corruptions.SPOILS)
+    assert len(inspection.CONDITIONS) == 1 + 3 * len(corruptions.CORRUPTIONS)
     assert found.probabilities.shape == (len(inspection.CONDITIONS), len(few), 4)
     assert np.allclose(found.probabilities.sum(axis=2), 1, atol=1e-5)
     assert found.heat.shape == (len(few), inspection.SIDE, inspection.SIDE) and 0 <= found.heat.min() <= found.heat.max() <= 1
@@ -67,12 +67,12 @@ def test_what_is_written_is_read_again(looked, tmp_path):
 
 def test_the_table_counts_what_was_answered(looked, few):
     _, found = looked
-    truth, none = scoring.truth(found.paths, few), manifests.CLASSES.index("no_tumor")
+    truth, none = scoring.truth(found.paths, few), manifests.BRAIN_TUMOUR_MRI.classes.index("no_tumor")
     answers = np.tile(np.eye(4)[truth], (len(inspection.CONDITIONS), 1, 1))
     answers[3] = np.eye(4)[none]  # the third condition makes every scan look healthy
     told = inspection.Inspection(found.network, found.paths, answers, found.heat, found.dark, found.dark_area)
     table = inspection.robustness_table([told], few)
-    assert list(zip(table["kind"], table["strength"])) == list(inspection.CONDITIONS)
+    assert list(zip(table["kind"], table["strength"], strict=True)) == list(inspection.CONDITIONS)
     assert table["accuracy"].tolist() == [1, 1, 1, 0.25] + [1] * (len(table) - 4)
     assert table["missed"].tolist() == [0, 0, 0, 1] + [0] * (len(table) - 4)
     assert table.loc[3, "points"] == pytest.approx(-75) and table.loc[3, "points_low"] < -75 < table.loc[3, "points_high"]

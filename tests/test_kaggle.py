@@ -1,5 +1,6 @@
 """The notebooks on Kaggle and in Colab: executed in a place laid out as Kaggle's; metadata under its own client's rules."""
 
+import ast
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -15,18 +17,22 @@ import pytest
 import requests
 from nbclient import NotebookClient
 
+import tumor_mri
 from tumor_mri import __main__ as cli
 from tumor_mri.datasets import download, manifests
 from tumor_mri.site import kaggle, notebook_files, notebooks
 from tumor_mri.study import catalogue
 
+pytestmark = pytest.mark.kaggle
 OWNER = "some-one"
 SECRET = "KGAT_secret-of-the-tests"
 LAYOUTS = {"slug": "{slug}", "owner": "datasets/{owner}/{slug}"}
 # what a Python of the clean place does at its start: forget the checkout that is installed here, and refuse other machines
 CLEAN = """\
 import socket, sys
-sys.meta_path[:] = [one for one in sys.meta_path if not getattr(one, "__module__", "").startswith("__editable___tumor_mri")]
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+STANDARD = (BuiltinImporter, FrozenImporter, PathFinder)
+sys.meta_path[:] = [one for one in sys.meta_path if one in STANDARD or not one.find_spec("tumor_mri", None)]
 whole = socket.socket.connect
 def connect(self, address):
     if self.type == socket.SOCK_STREAM and self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
@@ -90,7 +96,7 @@ def said(notebook):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
     texts = [[output.get("text", "") for output in cell.outputs if output.get("name") == "stdout"] for cell in cells]
     written = [[output.get("data", {}).get("text/markdown", "") for output in cell.outputs] for cell in cells]
-    return ["".join(one + other) for one, other in zip(texts, written)]
+    return ["".join(one + other) for one, other in zip(texts, written, strict=True)]
 
 
 def first_said(notebook):
@@ -101,18 +107,68 @@ def everything(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+# executed as Kaggle would: one that looks at the images, and one that reads everything else that the wheel carries
+EXECUTED = ["01_download_dataset", "09_what_it_looks_at"]
+
+
+@pytest.mark.slow
 @pytest.mark.needs_dataset
-def test_each_notebook_opened_alone_tells_the_same_on_kaggle(place, folders):
+def test_notebooks_opened_alone_tell_the_same_on_kaggle(place, folders):
     attach(place, "slug", folders)
     before = everything(place.input) | everything(folders[0])
     assert "No module named 'tumor_mri'" in python(place, "import tumor_mri").stderr
     for page, folder in zip(notebook_files.listings(), folders[1:], strict=True):
-        stored, executed = run(place, folder / f"{page.name}.ipynb")
-        assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
-        assert said(executed) == said(stored)
+        if page.name in EXECUTED:
+            stored, executed = run(place, folder / f"{page.name}.ipynb")
+            assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
+            assert said(executed) == said(stored)
     assert everything(place.input) | everything(folders[0]) == before
 
 
+def code_of(path):
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_the_code_of_every_bundle_is_that_of_its_notebook(folders):
+    for page, folder in zip(kaggle.PAGES, folders[1:], strict=True):
+        code = code_of(folder / f"{page.notebook}.ipynb")
+        assert code == code_of(notebooks.NOTEBOOKS / f"{page.notebook}.ipynb") and code[0] == notebooks.FIRST_CELL
+
+
+def names_used(sources):
+    """What code takes from the package, as import statements, and as expressions such as ``figures.gallery``."""
+    trees = [ast.walk(ast.parse(source)) for source in sources]
+    nodes = [node for tree in trees for node in tree]
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "tumor_mri"]
+    known = {name.asname or name.name for node in imports for name in node.names}
+    taken = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in known}
+    return sorted({ast.unparse(node) for node in imports}), sorted(taken)
+
+
+def lacking(place, sources):
+    """The names that these cells take from the package, and that the attached wheel has not."""
+    imports, taken = names_used(sources)
+    look = "lacking = [name for name in names if not hasattr(globals()[name.split('.')[0]], name.split('.')[1])]"
+    done = python(place, "\n".join([notebooks.FIRST_CELL, *imports, f"names = {taken}", look, "print(*lacking)"]))
+    assert done.returncode == 0, done.stderr
+    first, names = done.stdout.split("\n")[:2]
+    assert first == "tumor_mri is used from an attached dataset." and len(taken) > 0
+    return names.split()
+
+
+def test_the_wheel_has_all_that_the_notebooks_use(place, folders):
+    """Of every notebook, without executing it; that what is there works, the strict lane shows."""
+    mount(place, "slug", OWNER, kaggle.SUPPORT_SLUG, folders[0])
+    sources = [
+        source
+        for page, folder in zip(kaggle.PAGES, folders[1:], strict=True)
+        for source in code_of(folder / f"{page.notebook}.ipynb")
+    ]
+    assert lacking(place, sources) == []
+    assert lacking(place, [*sources, "figures.pie_chart(study.runs)"]) == ["figures.pie_chart", "study.runs"]
+
+
+@pytest.mark.slow
 @pytest.mark.needs_dataset
 def test_a_notebook_trains_on_kaggle(place, folders):
     attach(place, "owner", folders)
@@ -125,7 +181,8 @@ def test_a_notebook_trains_on_kaggle(place, folders):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_attached_package_reads_from_itself_and_writes_below_the_working_folder(place, folders, layout):
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    code = f"{notebooks.FIRST_CELL}\nfrom tumor_mri import runs, study\nprint(len(study.run('sweep-widths')), runs.records.LOCAL)"
+    imports = "from tumor_mri import study\nfrom tumor_mri.runs import records"
+    code = f"{notebooks.FIRST_CELL}\n{imports}\nprint(len(study.run('sweep-widths')), records.LOCAL)"
     done = python(place, code)
     count, local = done.stdout.splitlines()[-1].split()
     assert int(count) == len(catalogue.configs_of("sweep-widths")), done.stderr
@@ -173,6 +230,15 @@ def test_two_notebooks_of_one_address_are_refused(tmp_path, monkeypatch):
     with pytest.raises(kaggle.KaggleError, match=f"{second.name}.ipynb and {first.name}.ipynb would have one address"):
         kaggle.build(tmp_path / "build", OWNER)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_wheel_carries_every_room(folders):
+    (wheel,) = folders[0].glob("*.whl")
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/") and "/data/" not in name}
+    package = Path(tumor_mri.__file__).parent
+    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert inside == {f"tumor_mri/{path.relative_to(package).as_posix()}" for path in files}
+    assert len({name.split("/")[1] for name in inside if name.endswith("/__init__.py")}) > 8  # rooms, and the package
 
 
 def test_the_wheel_carries_the_data_and_no_image(folders):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tumor_mri.models import preprocessing
 
@@ -89,3 +90,22 @@ def test_every_scan_of_the_dataset_is_prepared(manifest):
     scans = preprocessing.load_prepared(manifest, progress=False)
     assert scans.shape == (len(manifest), 96, 96) and scans.dtype == np.uint8
     assert scans.std(axis=(1, 2)).min() > 20  # none is blank
+
+
+def test_transparency_is_black_and_a_turned_photograph_is_turned_back(scan, tmp_path):
+    clear = np.dstack([scan, scan, scan, np.where(scan > 100, 255, 0)]).astype(np.uint8)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    assert np.array_equal(preprocessing.read(tmp_path / "clear.png") > 0, scan > 100)
+    turned = Image.fromarray(scan)
+    exif = turned.getexif()
+    exif[274] = 6  # a quarter turn
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(preprocessing.read(tmp_path / "turned.png"), np.rot90(scan, -1))
+
+
+def test_grey_levels_beyond_all_numbers_are_the_brightest(tmp_path):
+    levels = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+    levels[0, :2] = np.inf, np.nan
+    Image.fromarray(levels).save(tmp_path / "levels.tif")
+    grey = preprocessing.read(tmp_path / "levels.tif")
+    assert list(grey[0, :2]) == [255, 0] and np.array_equal(grey[1], np.rint(255 * levels[1]))

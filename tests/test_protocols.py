@@ -9,7 +9,7 @@ from tumor_mri.datasets import download, manifests, protocols
 
 
 def counts(manifest, rows):
-    return manifest["class"].iloc[rows].value_counts().reindex(manifests.CLASSES).tolist()
+    return manifest["class"].iloc[rows].value_counts().reindex(manifests.BRAIN_TUMOUR_MRI.classes).tolist()
 
 
 def test_split_a_is_the_two_folders(manifest):
@@ -33,7 +33,7 @@ def test_split_b_is_keras_split_to_the_image(manifest):
         folder / "Training", validation_split=0.2, subset="both", seed=1337, verbose=False
     )
     split = protocols.split(manifest, "training_only")
-    for rows, part in zip((split.train, split.validation), parts):
+    for rows, part in zip((split.train, split.validation), parts, strict=True):
         expected = [str(folder / path) for path in manifest["path"].iloc[rows]]
         assert sorted(expected) == sorted(part.file_paths)
 
@@ -124,3 +124,38 @@ def test_grouped_folds_partition_training(manifest):
 def test_unknown_protocols_and_folds_are_named(manifest, protocol, fold):
     with pytest.raises(ValueError, match=r"choose one of|does not exist"):
         protocols.split(manifest, protocol, fold)
+
+
+def test_the_parts_of_testing_are_disjoint_and_whole(manifest):
+    parts = protocols.testing_parts(manifest)
+    assert {name: len(rows) for name, rows in parts.items()} == {"near-copies": 258, "foreign gliomas": 81, "others": 55}
+    rows = np.concatenate(list(parts.values()))
+    assert sorted(rows) == protocols.testing_folder(manifest).validation.tolist()
+
+
+def test_unseen_testing_shares_nothing_with_training(manifest):
+    unseen = manifest.iloc[protocols.unseen_testing(manifest)]
+    training = manifest[manifest["split"] == "Training"]
+    assert unseen["class"].value_counts().reindex(manifests.BRAIN_TUMOUR_MRI.classes, fill_value=0).tolist() == [81, 6, 0, 46]
+    assert not set(unseen["patient"].dropna()) & set(training["patient"].dropna())
+    assert (unseen["nearest_training_corr"] <= 0.99).all()
+
+
+def test_foreign_halves_share_no_group(manifest):
+    first, second = protocols.foreign_halves(manifest)
+    assert sorted([*first, *second]) == protocols.testing_parts(manifest)["foreign gliomas"].tolist()
+    assert not set(manifest["group"].iloc[first]) & set(manifest["group"].iloc[second])
+    assert abs(len(first) - len(second)) <= 1
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_foreign_gliomas_take_the_place_of_as_many_cheng_gliomas(manifest, fold):
+    control, swapped = protocols.training_only(manifest), protocols.split(manifest, "foreign_added", fold)
+    changed = swapped.train != control.train
+    held_out = protocols.foreign_halves(manifest)[1 - fold]
+    assert sorted(swapped.train[changed]) == sorted(protocols.foreign_halves(manifest)[fold])
+    assert manifest["cheng_slice"].iloc[control.train[changed]].notna().all()
+    assert set(manifest["class"].iloc[control.train[changed]]) == {"glioma_tumor"}
+    assert np.array_equal(swapped.validation, control.validation)
+    assert len(set(swapped.train)) == len(control.train)
+    assert not set(manifest["group"].iloc[swapped.train]) & set(manifest["group"].iloc[held_out])

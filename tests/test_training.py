@@ -1,6 +1,5 @@
-"""The networks and one run, on noise instead of scans."""
+"""One run, on noise instead of scans: seeds, precision, order of images, epochs."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,30 +9,11 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import samples
 
 from tumor_mri.evaluation import scoring
-from tumor_mri.models import fingerprint, networks
-from tumor_mri.runs import configs, records, training
-
-CONFIG = configs.RunConfig("training_only", widths=(4, 4, 4, 4), epochs=2, train_images=64)
-
-
-@pytest.fixture(scope="module")
-def noise(manifest):
-    return np.random.default_rng(0).integers(0, 256, (len(manifest), 150, 150), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def run(noise, manifest):
-    return training.train(CONFIG, noise, manifest, progress=False)
-
-
-def test_the_base_network_is_the_reports():
-    model = networks.build_cnn()
-    kinds = [type(layer).__name__ for layer in model.layers]
-    conv, pool, drop = "Conv2D", "MaxPooling2D", "Dropout"
-    assert kinds == ["Rescaling", conv, pool, conv, pool, drop, conv, pool, drop, "Flatten", "Dense", drop, "Dense"]
-    assert model.count_params() == 4_828_868
+from tumor_mri.models import networks
+from tumor_mri.runs import records, training
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
@@ -60,22 +40,11 @@ def test_pooling_before_relu_changes_no_bit(precision):
     assert not np.array_equal(trained[0][1], start[0])  # something was learned
 
 
-@pytest.mark.parametrize("widths", networks.REPORT_WIDTHS)
-def test_parameters_are_counted_without_building(widths):
-    assert networks.parameter_count(widths) == networks.build_cnn(widths).count_params()
-
-
-@pytest.mark.parametrize("widths", [(32, 64, 128), (0, 1, 1, 1), (1.5, 1, 1, 1)])
-def test_bad_widths_are_named(widths):
-    with pytest.raises(ValueError, match="four integers"):
-        networks.build_cnn(widths)
-
-
 def test_same_seed_same_bits(run, noise, manifest):
-    again = training.train(CONFIG, noise, manifest, progress=False)
+    again = training.train(samples.TINY, noise, manifest, progress=False)
     assert again.history["loss"] == run.history["loss"]
     assert np.array_equal(again.test_probabilities, run.test_probabilities)
-    other = training.train(replace(CONFIG, seed=2), noise, manifest, progress=False)
+    other = training.train(replace(samples.TINY, seed=2), noise, manifest, progress=False)
     assert other.history["loss"] != run.history["loss"]
 
 
@@ -90,7 +59,7 @@ def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypa
     from tumor_mri._keras import keras
 
     monkeypatch.setattr(networks, "build_cnn", watch)
-    training.train(replace(CONFIG, epochs=1, precision=precision), noise, manifest, progress=False)
+    training.train(replace(samples.TINY, epochs=1, precision=precision), noise, manifest, progress=False)
     (policy, model), computed = built[0], precision.removeprefix("mixed_")
     assert policy == precision
     assert [layer.compute_dtype for layer in model.layers if layer.weights] == [computed] * 4 + ["float32"]  # softmax stays exact
@@ -104,7 +73,7 @@ def test_a_network_of_another_precision_than_asked_for_is_not_trained(noise, man
         pooled = [keras.Input((150, 150, 1)), keras.layers.AveragePooling2D(30, dtype=dtype), keras.layers.Flatten(dtype=dtype)]
         return keras.Sequential([*pooled, keras.layers.Dense(4, "softmax", dtype=dtype)])
 
-    config = replace(CONFIG, widths=(), network="mine")
+    config = replace(samples.TINY, widths=(), network="mine")
     with pytest.raises(ValueError, match="computes in float32, and mixed_bfloat16 was asked for"):
         training.train(config, noise, manifest, progress=False, build=lambda: build("float32"))
     with pytest.raises(ValueError, match="float32 was asked for"):
@@ -120,27 +89,12 @@ def test_a_record_of_another_precision_than_it_says_is_found(run, manifest):
     scoring.check(replace(run, environment=older), manifest)
 
 
-def test_a_digest_tells_networks_apart_and_nothing_else():
-    from tumor_mri._keras import keras
-
-    def build(units=2, rate=0.5, activation="relu", compiled=None):
-        dense = keras.layers.Dense(units, activation=activation)
-        model = keras.Sequential([keras.Input((8,)), dense, keras.layers.Dropout(rate), keras.layers.Dense(4)])
-        if compiled:
-            model.compile(keras.optimizers.Adam(compiled), "categorical_crossentropy")
-        return keras.Sequential([keras.Input((8,)), model]) if compiled is None else model
-
-    others = [build(units=3), build(rate=0.25), build(activation="tanh"), build(compiled=1e-3), build(compiled=1e-4)]
-    assert fingerprint.describe(build()) == fingerprint.describe(build())  # Keras names the second's layers otherwise
-    assert len({fingerprint.describe(model) for model in [build(), *others]}) == 6
-
-
 def test_the_seed_makes_the_weights_whatever_was_built_before():
     def first_weight(seed):
-        return training.build_alone(lambda: networks.build_cnn(CONFIG.widths), "float32", seed).get_weights()[0]
+        return training.build_alone(lambda: networks.build_cnn(samples.TINY.widths), "float32", seed).get_weights()[0]
 
     once = first_weight(1)
-    networks.build_cnn(CONFIG.widths)
+    networks.build_cnn(samples.TINY.widths)
     assert np.array_equal(first_weight(1), once)
     assert not np.array_equal(first_weight(2), once)
 
@@ -148,16 +102,17 @@ def test_the_seed_makes_the_weights_whatever_was_built_before():
 ON_JAX = """
 import sys
 import numpy as np
-from tumor_mri import dataset, records, recipe, training
-manifest = dataset.load_manifest()
-for settings, side in [({"widths": (4, 4, 4, 4)}, 150), (recipe.RESIDUAL, 32)]:
+from tumor_mri.datasets import manifests
+from tumor_mri.runs import configs, records, training
+manifest = manifests.load_manifest()
+for network, settings, side in [("cnn", {"widths": (4, 4, 4, 4)}, 150), ("residual", {}, 32)]:
     noise = np.random.default_rng(0).integers(0, 256, (len(manifest), side, side), dtype=np.uint8)
-    config = training.RunConfig("training_only", **settings | {"epochs": 2}, train_images=64)
+    config = configs.config_of(network, "training_only", epochs=2, train_images=64, **settings)
     records.save(training.train(config, noise, manifest, progress=False), sys.argv[1])
 """
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed: python -m pip install jax")
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed: `make test-jax` runs this test with it")
 def test_both_networks_train_on_jax_too(manifest, tmp_path):
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", ON_JAX, str(tmp_path)], env=environment, check=True, timeout=600)
@@ -179,7 +134,7 @@ def test_a_run_passes_its_own_check(run, manifest):
 
 def test_every_epoch_sees_each_image_once_in_a_new_order(noise, manifest):
     rows = np.arange(100, 170)
-    batches = training._shuffled_batches(noise, np.zeros(len(noise), dtype=int), rows, CONFIG)
+    batches = training._shuffled_batches(noise, np.zeros(len(noise), dtype=int), rows, samples.TINY)
     first = batches.order
     batches.on_epoch_end()
     assert sorted(first) == sorted(batches.order) == list(rows)
@@ -189,77 +144,45 @@ def test_every_epoch_sees_each_image_once_in_a_new_order(noise, manifest):
 
 def test_a_loss_that_is_no_number_is_reported(noise, manifest):
     with pytest.raises(FloatingPointError, match="epoch 1"):
-        training.train(replace(CONFIG, learning_rate=float("nan"), epochs=2), noise, manifest, progress=False)
+        training.train(replace(samples.TINY, learning_rate=float("nan"), epochs=2), noise, manifest, progress=False)
 
 
-def test_a_key_names_what_was_asked_for():
-    assert configs.RunConfig("grouped", fold=2, seed=3).key == "grouped-fold2-cnn-32-64-128-128-seed3"
-    assert CONFIG.key.endswith("seed1-epochs=2-train_images=64")
+def test_epochs_fixed_beforehand_are_all_trained_and_the_last_one_counts(residual_run, manifest):
+    assert residual_run.epochs_run == residual_run.best_epoch == samples.TINY_OURS.epochs
+    assert np.array_equal(residual_run.val_probabilities.argmax(axis=1), residual_run.val_classes[-1])
+    scoring.check(residual_run, manifest)
+    assert (scoring.cross_fitted_classes(residual_run, manifest) == residual_run.val_classes[-1]).all()
+    scores = scoring.image_scores([residual_run], manifest)
+    assert np.array_equal(scores["right"], scores["right_at_best"])  # nothing was chosen, so that nothing flatters
 
 
-def test_records_round_trip(run, tmp_path):
-    path = records.save(run, tmp_path)
-    back = records.load(path)
-    assert (back.config, back.history, back.val_paths) == (run.config, run.history, run.val_paths)
-    for name in records.ARRAYS:
-        assert np.array_equal(getattr(back, name), getattr(run, name))
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+def test_same_seed_same_bits_of_our_network(residual_run, small_noise, manifest):
+    again = training.train(samples.TINY_OURS, small_noise, manifest, progress=False)
+    assert again.history["loss"] == residual_run.history["loss"]
+    assert np.array_equal(again.test_probabilities, residual_run.test_probabilities)
 
 
-def test_records_are_not_overwritten_unless_asked(run, tmp_path):
-    records.save(run, tmp_path)
-    with pytest.raises(FileExistsError):
-        records.save(run, tmp_path)
-    records.save(run, tmp_path, overwrite=True)
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_only_what_dead_writers_left_is_swept(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left, being_written, elsewhere = (
-        tmp_path / name
-        for name in (f"{records._writing()}{dead.pid}-a", f"{records._writing()}{os.getpid()}-b", f".writing-other-{dead.pid}-c")
+def test_a_step_is_varied_by_seed_epoch_and_place_alone(small_noise):
+    rows, labels = np.arange(64), np.zeros(len(small_noise), dtype=int)
+    first, second = (training._shuffled_batches(small_noise, labels, rows, samples.TINY_OURS) for _ in range(2))
+    second[0]  # steps may be made in any order, and more than once
+    assert np.array_equal(first[1][0], second[1][0])
+    unvaried = training._shuffled_batches(
+        small_noise, labels, rows, replace(samples.OURS, network="cnn", widths=(4, 4, 4, 4), recipe="report")
     )
-    for path in (left, being_written, elsewhere):
-        path.write_bytes(b"half a record")
-    records.sweep(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([being_written, elsewhere])
-    records.sweep(tmp_path / "nowhere")
+    assert unvaried[0][0].dtype == np.uint8 and first[0][0].dtype == np.float32
+    first.on_epoch_end()
+    first.order = second.order
+    assert not np.array_equal(first[1][0], second[1][0])  # another epoch
+    other = training._shuffled_batches(small_noise, labels, rows, replace(samples.TINY_OURS, seed=2))
+    other.order = second.order
+    assert not np.array_equal(other[1][0], second[1][0])  # another seed
+    second.order = np.concatenate([rows[:32], rows[:32]])
+    assert not np.array_equal(second[0][0], second[1][0])  # the same scans in another place
 
 
-def test_damage_anywhere_is_found(run, tmp_path):
-    path = records.save(run, tmp_path)
-    whole = path.read_bytes()
-    original = records.load(path)
-    for position in range(0, len(whole), 11):
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
-        try:
-            harmless = records._digest({}, {n: getattr(records.load(path), n) for n in records.ARRAYS})
-        except records.RecordError:
-            continue
-        # bytes of the container that carry no content may change: the content must be what it was
-        assert harmless == records._digest({}, {n: getattr(original, n) for n in records.ARRAYS})
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(records.RecordError, match="damaged"):
-        records.load(path)
-
-
-@pytest.mark.parametrize("about", [[1], {"format": 99}, {"format": 1}, {}], ids=str)
-def test_foreign_and_later_records_are_refused(about, tmp_path):
-    path = tmp_path / "foreign.npz"
-    np.savez(path, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
-    with pytest.raises(records.RecordError, match="no record|format 99|damaged"):
-        records.load(path)
-    with path.open("wb") as file:
-        np.save(file, np.zeros(3))
-    with pytest.raises(records.RecordError, match="no record"):
-        records.load(path)
-
-
-def test_missing_and_unwritable_are_one_clear_sentence(run, tmp_path):
-    with pytest.raises(records.RecordError, match="no record"):
-        records.load(tmp_path / "absent.npz")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(records.RecordError, match="could not be recorded"):
-        records.save(run, tmp_path / "file" / "below")
+def test_the_reports_network_takes_prepared_scans_too(small_noise, manifest):
+    config = replace(samples.TINY_OURS, network="cnn", widths=(4, 4, 4, 4), epochs=1, train_images=32)
+    run = training.train(config, small_noise, manifest, progress=False)
+    assert config.label == "4/4/4/4, 1 epochs, learning rate 0.002, 32 training images on prepared scans"
+    assert scoring.key_figures([run], manifest)["parameters"][0] == run.environment["parameters"]

@@ -24,6 +24,9 @@ def main(arguments=None) -> int:
     Returns:
         The exit status: 0; 1 if the command failed, with one sentence; 130 if it was stopped. Wrong arguments exit with 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name that the terminal cannot show must not cost the answers
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
         return options.command(options) or 0
@@ -72,6 +75,11 @@ def _parser():
     audit = add("audit", _audit, "look for copies, patients on both sides of a split, label conflicts and shortcuts in a dataset")
     audit.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
     audit.add_argument("--output", type=Path, help="default: build/audit")
+    manifest = add("manifest", _manifest, "list the images, with groups and folds that keep patients and copies together")
+    manifest.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
+    manifest.add_argument("--patients", type=Path, metavar="CSV", help="columns path, or a pattern such as */p01_*, and patient")
+    manifest.add_argument("--output", type=Path, help="default: build/manifest")
+    manifest.add_argument("--check", action="store_true", help="compare with the project's committed tables, and write nothing")
     train = add("train", _train, "train the runs that a study still lacks, and list them with their key figures")
     train.add_argument("--study", required=True, type=_study, metavar="STUDY", help="a named table of runs; `runs` lists them")
     train.add_argument("--record", action="store_true", help="into data/results, beside the committed records, not build/runs")
@@ -140,9 +148,11 @@ def _here():
 
 
 def _verify(options):
+    from tumor_mri.audit import grouping
     from tumor_mri.datasets import manifests
 
     folder, manifest = options.folder or _here(), manifests.load_manifest()
+    grouping.check_groups(manifest)
     problems = manifests.verify(folder, manifest)
     for problem in problems[: manifests.PROBLEMS_SHOWN]:
         print(problem)
@@ -150,7 +160,10 @@ def _verify(options):
         print(f"… and {len(problems) - manifests.PROBLEMS_SHOWN:,} more")
     print(f"{len(manifest):,} images expected, {len(problems):,} problems found")
     if problems:
-        raise manifests.DatasetError(f"{len(problems):,} files in {folder} differ from the manifest, the first is {problems[0]}")
+        raise manifests.DatasetError(
+            f"{len(problems):,} files in {folder} differ from the manifest, the first is {problems[0]}. Complete or correct the "
+            "folder, or remove it and run `tumor-mri download`"
+        )
 
 
 def _decode(options):
@@ -160,6 +173,7 @@ def _decode(options):
 
 
 def _audit(options):
+    from tumor_mri import text
     from tumor_mri.audit import any_folder, this_dataset
     from tumor_mri.datasets import manifests
 
@@ -169,15 +183,58 @@ def _audit(options):
     else:
         found = this_dataset.audit_dataset(folder, manifests.load_manifest())
     print(found)
-    output.mkdir(parents=True, exist_ok=True)
-    for name in ("facts", "near_copies", "unreadable"):
-        getattr(found, name).to_csv(output / f"{name}.csv", index=False)
+    tables = (found.facts, found.near_copies, found.unreadable)
+    files = {
+        output / name: table.to_csv(index=False, lineterminator="\n")
+        for name, table in zip(any_folder.TABLES, tables, strict=True)
+    }
     if len(found.near_copies):
-        _gallery(found, folder, output / "gallery.png")
-    print(f"The tables and the gallery are in {output}")
+        files[output / any_folder.GALLERY] = _gallery(found, folder)
+    output.mkdir(parents=True, exist_ok=True)
+    text.write_together(files)
+    if not len(found.near_copies):
+        (output / any_folder.GALLERY).unlink(missing_ok=True)  # an earlier audit's
+        print(f"The tables are in {output}; there is no gallery, as no near-copies were found")
+    else:
+        print(f"The tables and the gallery are in {output}")
 
 
-def _gallery(found, folder, path):
+def _manifest(options):
+    from tumor_mri import text
+    from tumor_mri.audit import grouping
+
+    if options.check:
+        return _check_manifest(options)
+    output = _below_build(options.output, "manifest")
+    patients = grouping.load_patients(options.patients) if options.patients else None
+    known = None if options.folder else grouping.load_known()
+    output.mkdir(parents=True, exist_ok=True)
+    with text.whole(output / "manifest.csv", output / "groups.csv") as (manifest, groups):  # refused at once if it takes none
+        made = grouping.build_manifest(options.folder or _here(), known, patients)
+        made.to_csv(manifest, index=False, lineterminator="\n")
+        grouping.groups_table(made).to_csv(groups, index=False, lineterminator="\n")
+    folds, fewer = grouping.fold_count(made)
+    print(f"{len(made):,} images, {made['group'].nunique():,} groups, {folds} folds{f' ({fewer})' * bool(fewer)}")
+    print(f"manifest.csv and groups.csv are in {output}")
+
+
+def _check_manifest(options):
+    from tumor_mri.audit import grouping
+    from tumor_mri.datasets import manifests
+
+    if options.patients or options.output:
+        raise ValueError("--check compares the project's own tables, and writes nothing: leave out --patients and --output")
+    found = grouping.check_committed(grouping.build_manifest(options.folder or _here(), grouping.load_known()))
+    for sentence in found[: manifests.PROBLEMS_SHOWN]:
+        print(sentence)
+    if found:
+        raise manifests.DatasetError(f"the committed tables are not what these images give: {grouping.told(found)}")
+    print("data/manifest.csv and data/groups.csv are what the images and the known slices give")
+
+
+def _gallery(found, folder):
+    """The pairs of near-copies as a picture, the bytes of a PNG file."""
+    import io
     import warnings
 
     import matplotlib
@@ -187,7 +244,9 @@ def _gallery(found, folder, path):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # agg warns that it shows nothing
-        figures.near_copy_pairs(found.near_copies, folder).savefig(path)
+        picture = io.BytesIO()
+        figures.near_copy_pairs(found.near_copies, folder).savefig(picture, format="png")
+    return picture.getvalue()
 
 
 def _benchmark(options):
@@ -246,12 +305,14 @@ def _claims(options):
 
 
 def _predict(options):
+    from tumor_mri import text
     from tumor_mri.models import published
 
-    print("Material for learning, not a diagnostic device.", file=sys.stderr)
     files = published.files_in(options.path)
+    print("Material for learning, not a diagnostic device.", file=sys.stderr)
     found = published.predict(files, published.load(), progress=len(files) > 64)
     if options.json:
+        found = found.assign(**{name: found[name].map(text.printable) for name in ("file", "problem")})
         print(found.to_json(orient="records", indent=2, force_ascii=False))
     else:
         print(published.as_text(found))

@@ -3,13 +3,15 @@
 They are written before any log level applies, straight to the file descriptor, so that only closing it keeps them out of
 notebooks: ``from tumor_mri._keras import keras``.
 
-Raises an ImportError of one sentence where the installed Keras or TensorFlow is none that this project is tested with.
+Raises an ImportError of one sentence if the installed Keras or TensorFlow is not a version that this project is tested with.
 """
 
 import contextlib
 import os
-import re
 import sys
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion
 
 SUPPORTED = {"tensorflow": ("2.19", "2.22"), "keras": ("3.10", "4")}  # from, to below; as in requirements.txt
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,16 +37,14 @@ def _without_stderr():
 
 
 def _check(package, found):
-    """Raises ImportError where a version is outside `SUPPORTED`."""
+    """Raises ImportError if a version is outside `SUPPORTED`; a candidate for the first version above is."""
     lowest, below = SUPPORTED[package]
-    if not _number(lowest) <= _number(found) < _number(below):
+    try:
+        supported = SpecifierSet(f">={lowest},<{below}").contains(found, prereleases=True)
+    except InvalidVersion:
+        supported = False
+    if not supported:
         raise ImportError(f"this needs {package} from {lowest} to below {below}, found {found}: install one, or run `make venv`")
-
-
-def _number(version):
-    """Major and minor version, to be compared."""
-    major, minor = (re.findall(r"\d+", version) + ["0"])[:2]
-    return int(major), int(minor)
 
 
 try:

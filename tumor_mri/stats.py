@@ -1,16 +1,24 @@
-"""Intervals and tests: what works on plain arrays, and knows no run and no manifest."""
+"""Intervals, tests and calibration on plain arrays; nothing here knows runs or manifests."""
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 from sklearn.calibration import calibration_curve
 
-BOOTSTRAP_SEED = 1337  # the same figures give the same interval
-CALIBRATION_BINS = 15  # of equal width, as Guo et al. 2017 take them
+BOOTSTRAP_SEED = 1337  # fixed: the same numbers always give the same interval
+SUM_TOLERANCE = 0.01  # allows for probabilities that another tool has rounded
+CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017
 
 
-def interval(values, confidence=0.95) -> tuple:
-    """Mean and half-width of its Student-t interval; the half-width is NaN for a single value."""
+def interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Mean and half-width of its Student t interval; the half-width is NaN for a single value.
+
+    Example:
+        >>> mean, half = interval([0.91, 0.93, 0.95])
+        >>> f"{mean:.2f} ± {half:.2f}"
+        '0.93 ± 0.05'
+    """
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return float(values.mean()), float("nan")
@@ -18,21 +26,26 @@ def interval(values, confidence=0.95) -> tuple:
     return float(values.mean()), float(half)
 
 
-def group_interval(right, groups, confidence=0.95) -> tuple:
-    """Low and high end of the interval of an accuracy, by bootstrap over groups: images of one patient are not independent.
+def group_interval(right: ArrayLike, groups: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of an accuracy (low, high), by bootstrap over groups: images of one patient are not independent.
 
     Args:
-        right: how often each image is right, 0 to 1, (images,).
-        groups: a label an image, (images,).
+        right: how often each image is classified correctly, 0 to 1, (images,).
+        groups: the group of each image, any labels, (images,).
+
+    Example:
+        >>> group_interval([1, 1, 0, 0], ["a", "a", "b", "b"])  # two patients, one all correct, the other all wrong
+        (0.0, 1.0)
     """
     sums = _group_sums(pd.DataFrame({"right": np.asarray(right, dtype=float), "group": np.asarray(groups)}))
     return _bootstrap(sums, lambda total, size, axis=-1: total.sum(axis=axis) / size.sum(axis=axis), confidence)
 
 
-def group_difference(first, second, confidence=0.95) -> tuple:
-    """Mean of ``right`` in `second` minus that in `first`, with low and high end of its interval, by bootstrap over groups.
+def group_difference(first: pd.DataFrame, second: pd.DataFrame, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean of ``right`` in `second` minus that in `first`, and its confidence interval (low, high) by bootstrap over groups.
 
-    Each draw takes the groups of both tables together: a group in both counts in both, as images that are in both demand.
+    Each bootstrap sample draws groups from both tables at once: a group that is in both tables is drawn for both. This keeps
+    the comparison paired on the images that the tables share.
 
     Args:
         first, second: tables with columns right (0 to 1) and group, such as those of `evaluation.per_image`.
@@ -51,7 +64,7 @@ def _group_sums(images):
 
 
 def _bootstrap(sums, statistic, confidence):
-    """Percentile interval of a statistic of sums by group, a column each (Efron and Tibshirani 1993, chapter 13)."""
+    """Percentile interval of a statistic of group sums, one argument per column (Efron and Tibshirani 1993, chapter 13)."""
     found = stats.bootstrap(
         [sums[column].to_numpy(dtype=float) for column in sums],
         statistic,
@@ -65,17 +78,22 @@ def _bootstrap(sums, statistic, confidence):
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def paired_difference(first, second, confidence=0.95, power=0.8) -> dict:
+def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95, power: float = 0.8) -> dict[str, float]:
     """How much `second` exceeds `first`, pair by pair: pairs, difference (the mean), low and high (t interval), detectable.
 
-    ``detectable`` is the smallest true difference that as many pairs, scattered as these are, would have shown in `power` of all
-    such experiments: see `detectable_difference`. Everything is in the unit of the values.
+    ``detectable`` is the smallest true difference that a test with this many pairs and this scatter would find significant with
+    probability `power`: see `detectable_difference`. All but the number of pairs is in the unit of the values.
 
     Args:
-        first, second: numbers, (pairs,); at least two, for an interval of one does not exist.
+        first, second: numbers, (pairs,); at least two, since one difference has no interval.
 
     Raises:
-        ValueError: where they are no pairs, or fewer than two.
+        ValueError: if the two do not form pairs, or form fewer than two.
+
+    Example:
+        >>> found = paired_difference([90, 91, 92], [92, 94, 93])
+        >>> found["pairs"], round(found["difference"], 1), round(found["low"], 1), round(found["high"], 1)
+        (3, 2.0, -0.5, 4.5)
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
@@ -86,36 +104,41 @@ def paired_difference(first, second, confidence=0.95, power=0.8) -> dict:
     return {"pairs": len(first), "difference": mean, "low": mean - half, "high": mean + half, "detectable": detectable}
 
 
-def detectable_difference(deviation, pairs, level=0.05, power=0.8) -> float:
-    """The true mean difference at which a two-sided paired t test comes out significant with a given probability.
+def detectable_difference(deviation: float, pairs: int, level: float = 0.05, power: float = 0.8) -> float:
+    """The true mean difference that a two-sided paired t test finds significant with a given probability, its power.
 
-    With a true difference the statistic of the test follows the noncentral t distribution, its square the noncentral F (Cohen,
-    Statistical Power Analysis for the Behavioral Sciences, 2nd edition 1988, chapter 2).
+    If there is a true difference, the test statistic follows the noncentral t distribution and its square the noncentral F
+    distribution (Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd edition 1988, chapter 2).
 
     Args:
         deviation: standard deviation of the pairs' differences.
         pairs: how many, 2 or more.
-        level: of significance.
-        power: the probability asked for, above `level`.
+        level: significance level of the test.
+        power: the probability wanted, above `level`.
     """
     limit = stats.t.ppf(1 - level / 2, pairs - 1)
 
-    def excess(noncentrality):  # of the square, since scipy's noncentral t fails far out
+    def excess(noncentrality):  # with the noncentral F, since scipy's noncentral t fails for large values
         return stats.ncf.sf(limit**2, 1, pairs - 1, noncentrality**2) - power
 
     return deviation * optimize.brentq(excess, 0, 10 * limit) / pairs**0.5
 
 
-def mcnemar(first, second) -> float:
-    """Exact two-sided p value of McNemar's test: are two classifiers equally often right on the same images?
+def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
+    """Exact two-sided p value of McNemar's test: are two classifiers correct equally often on the same images?
 
-    Only images count that one of them names rightly and the other wrongly; were both equally good, each such image would fall to
-    either side like a coin (McNemar 1947, Psychometrika 12, 153). It takes the images as independent, which near-copies and
-    slices of one patient are not, so that p comes out too small; and it compares two trained networks, not two ways of making
-    them (Dietterich 1998, Neural Computation 10, 1895).
+    Only the discordant images count, which one classifier gets right and the other wrong. If both were equally good, each such
+    image would favour either of them with probability one half (McNemar 1947, Psychometrika 12, 153).
+
+    The test assumes independent images. Near-duplicates and slices of one patient are not independent, so p is too small here.
+    It also compares two trained networks, not two ways of training them (Dietterich 1998, Neural Computation 10, 1895).
 
     Args:
-        first, second: whether each image is right, bool, (images,).
+        first, second: whether each image is classified correctly, bool, (images,).
+
+    Example:
+        >>> mcnemar([True] * 6 + [False] * 2, [False] * 6 + [True] * 2)  # 8 discordant images, 6 against 2
+        0.2890625
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
@@ -123,12 +146,12 @@ def mcnemar(first, second) -> float:
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
-def reliability(confidence, right, bins=CALIBRATION_BINS) -> pd.DataFrame:
-    """How often predictions are right, by how sure they are: a row for each of `bins` equal parts of 0 to 1 that holds any.
+def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = CALIBRATION_BINS) -> pd.DataFrame:
+    """Data of a reliability diagram: accuracy by confidence, one row per non-empty bin of `bins` equal parts of 0 to 1.
 
     Args:
-        confidence: probability of the class named, (images,).
-        right: whether it is the true one, bool, (images,).
+        confidence: probability of the predicted class, (images,).
+        right: whether the prediction is correct, bool, (images,).
 
     Returns:
         Columns: confidence (mean), accuracy (of 1), images.
@@ -139,29 +162,40 @@ def reliability(confidence, right, bins=CALIBRATION_BINS) -> pd.DataFrame:
     return pd.DataFrame({"confidence": mean, "accuracy": accuracy, "images": images[images > 0]})
 
 
-def calibration_error(confidence, right, bins=CALIBRATION_BINS) -> float:
-    """Expected calibration error (ECE), of 1: the mean distance of accuracy from confidence over the bins of `reliability`.
+def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error (ECE), of 1: the mean distance between accuracy and confidence over the bins of `reliability`.
 
-    Bins weigh by their images (Naeini, Cooper and Hauskrecht, AAAI 2015; for networks Guo et al., ICML 2017). It is never
-    negative, so that chance raises it a little, the more the fewer the images.
+    Bins are weighted by their number of images (Naeini, Cooper and Hauskrecht, AAAI 2015; for networks Guo et al., ICML 2017).
+    The error cannot be negative, so chance alone makes it positive; the fewer the images, the more.
+
+    Example:
+        >>> round(calibration_error([0.9] * 10, [True] * 8 + [False] * 2), 3)  # 90 % sure, 80 % correct
+        0.1
     """
     curve = reliability(confidence, right, bins)
     return float(np.average((curve["accuracy"] - curve["confidence"]).abs(), weights=curve["images"]))
 
 
-TARGET_ACCURACY = 0.97  # share of right answers, on patients it has not met, that it wants before it answers
+TARGET_ACCURACY = 0.97  # accuracy wanted on the scans of new patients that get an answer
 
 
-def soften(probabilities, temperature) -> np.ndarray:
-    """Probabilities whose logarithms were divided by a temperature: above 1 less sure, below 1 surer; shape as given."""
+def soften(probabilities: ArrayLike, temperature: ArrayLike) -> np.ndarray:
+    """Temperature scaling: divide log-probabilities by a temperature and normalise again; the shape stays as given.
+
+    A temperature above 1 lowers the confidence, one below 1 raises it.
+
+    Example:
+        >>> soften([0.8, 0.2], temperature=2).round(3)
+        array([0.667, 0.333])
+    """
     return special.softmax(np.log(np.clip(probabilities, 1e-12, 1)) / temperature, axis=-1)
 
 
-def fit_temperature(probabilities, truth) -> float:
-    """The temperature under which the true classes are likeliest (Guo et al., 2017, https://arxiv.org/abs/1706.04599).
+def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature that maximises the likelihood of the true classes (Guo et al., 2017, https://arxiv.org/abs/1706.04599).
 
     Args:
-        probabilities: (scans, classes), of scans that the network did not train on.
+        probabilities: (scans, classes), for scans that the network did not train on.
         truth: class indices, (scans,).
     """
 
@@ -172,15 +206,15 @@ def fit_temperature(probabilities, truth) -> float:
     return float(np.exp(optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-def abstention(confidence, right) -> pd.DataFrame:
-    """What abstaining costs and saves: a row a threshold, the confidences that occur, ascending.
+def abstention(confidence: ArrayLike, right: ArrayLike) -> pd.DataFrame:
+    """Accuracy and coverage when a network abstains below a threshold: one row per confidence that occurs, ascending.
 
     Args:
         confidence: 0 to 1, (scans,).
-        right: whether each answer is right, (scans,).
+        right: whether each answer is correct, (scans,).
 
     Returns:
-        Columns: threshold, answered (share of scans at least that confident), accuracy (of those answered).
+        Columns: threshold, answered (share of scans with at least that confidence), accuracy (of those answered).
     """
     table = pd.DataFrame({"threshold": confidence, "right": np.asarray(right, dtype=float)})
     by_threshold = table.groupby("threshold")["right"].agg(["sum", "size"])[::-1].cumsum()[::-1]
@@ -188,8 +222,24 @@ def abstention(confidence, right) -> pd.DataFrame:
     return pd.DataFrame({"answered": answered, "accuracy": accuracy}).reset_index()
 
 
-def choose_threshold(confidence, right, wanted=TARGET_ACCURACY) -> float:
-    """The lowest confidence from which on answers are right often enough; 1 where none is."""
+def choose_threshold(confidence: ArrayLike, right: ArrayLike, wanted: float = TARGET_ACCURACY) -> float:
+    """The lowest threshold at which the answered scans reach the accuracy `wanted`; 1 if no threshold does.
+
+    Example:
+        >>> choose_threshold([0.6, 0.7, 0.8, 0.9], [False, True, True, True])
+        0.7
+    """
     table = abstention(confidence, right)
     enough = table[table["accuracy"] >= wanted]
     return float(enough["threshold"].iloc[0]) if len(enough) else 1.0
+
+
+def are_probabilities(values: ArrayLike) -> bool:
+    """Whether all values are finite and between 0 and 1, and each row sums to 1, within `SUM_TOLERANCE`.
+
+    Args:
+        values: (images, classes).
+    """
+    values = np.asarray(values, dtype=float)
+    within = np.isfinite(values) & (values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE)
+    return bool(within.all() and (np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE).all())

@@ -1,6 +1,10 @@
 """Numbers, verdicts and tables for people, in English and in Spanish."""
 
+import contextlib
+import os
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -81,7 +85,94 @@ def write(path, name, text) -> None:
     begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
     if page.count(begin) != 1 or page.count(end) != 1 or page.index(end) < page.index(begin):
         raise ValueError(f"{path.name} needs one line <!-- {name} --> and after it one line <!-- end of {name} -->")
-    path.write_text(page.split(begin)[0] + begin + text + end + page.split(end)[1], encoding="utf-8", newline="\n")
+    write_whole(path, page.split(begin)[0] + begin + text + end + page.split(end)[1])
+
+
+def write_whole(path, content) -> None:
+    """Write a file, or leave it as it was: a full disk must not cost what is there.
+
+    Args:
+        path: of the file; its folder exists.
+        content: bytes, or a text, which is stored as UTF-8, made `printable`, with the line ends that it has.
+
+    Raises:
+        OSError: if it cannot be written, with `path` as its filename.
+    """
+    write_together({path: content})
+
+
+def write_together(contents) -> None:
+    """Write files that belong together: all of them, or none. `contents` is what `write_whole` takes, by path.
+
+    Raises:
+        OSError: if one cannot be written, with its path as the filename.
+    """
+    with whole(*contents) as temporaries:
+        for path, content in zip([temporaries] if len(contents) == 1 else temporaries, contents.values(), strict=True):
+            path.write_bytes(content if isinstance(content, bytes) else printable(content).encode("utf-8"))
+
+
+@contextlib.contextmanager
+def whole(*paths):
+    """Files that are written together, by anything that takes a path: all of them, or none.
+
+    Within the block the files have temporary names, in the folders and with the suffixes of `paths`. At its end they are flushed
+    to the disk, made readable by everyone, and take the places of `paths`. After an error while they are written nothing is
+    changed, and no temporary file is left.
+
+    Example:
+        ``with text.whole(folder / "network.keras") as temporary: model.save(temporary)``
+
+    Yields:
+        The temporary path; a list of them if there are several `paths`.
+
+    Raises:
+        OSError: if a file cannot be written, with its final path as the filename.
+    """
+    paths = [Path(path) for path in paths]
+    temporaries = []
+    try:
+        for path in paths:
+            temporaries.append(_temporary_beside(path))
+        yield temporaries[0] if len(paths) == 1 else temporaries
+        for temporary in temporaries:
+            _flush(temporary)
+            temporary.chmod(0o644)
+        for path, temporary in zip(paths, temporaries, strict=True):  # needs no room on the disk any more
+            os.replace(temporary, path)
+    except OSError as error:
+        for path in paths:
+            if error.errno and (error.filename is None or _is_temporary(error.filename, path)):
+                raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary_beside(path):
+    """A new empty file in the folder of `path`, hidden, and with its suffix."""
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+    os.close(number)
+    return Path(name)
+
+
+def _is_temporary(name, path):
+    return Path(name).parent == path.parent and Path(name).name.startswith(f".{path.stem[:40]}-")
+
+
+def _flush(path):
+    """Wait until the content of a file is on the disk: some systems find out only now that there is no room."""
+    number = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def printable(text) -> str:
+    """A text that UTF-8 can hold: anything else, such as a file name in another encoding, is escaped by backslashes."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def one_line(error) -> str:

@@ -1,34 +1,42 @@
 """Near-duplicates: pairs of images whose thumbnails correlate, and the nearest neighbour of each image.
 
-Memory: 4 KiB per thumbnail, and one tile of correlations, whatever the number of images. Time: correlations grow with the
-square of the number of images; ``performance/audit_cost.json`` has both as measured.
+Memory: 4 KiB per thumbnail plus one tile of correlations, whose size is fixed. Time: grows with the square of the number of
+images. ``performance/audit_cost.json`` has measurements of both.
 """
 
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
 from tumor_mri import text
 
-SIDE = 32  # pixels of a thumbnail
-NEAR_COPY = 0.99  # correlation of thumbnails above which two images are near-copies
-CONSTANT = 0.01  # grey levels; the norm of a centred thumbnail below which there is nothing to correlate
-TILE = 2048  # images a side of the square of correlations held at one time
-MOST_PAIRS = 10_000_000  # of near-copies held; a folder with more is copies throughout
+SIDE = 32  # pixels per side of a thumbnail
+NEAR_COPY = 0.99  # correlation of thumbnails above which two images are near-duplicates
+CONSTANT = 0.01  # grey levels; below this norm a centred thumbnail is uniform and correlates with nothing
+TILE = 2048  # images per side of a tile, the square of correlations held at one time
+MOST_PAIRS = 10_000_000  # limit of near-duplicate pairs held; a folder with more consists of copies
 
 
 class AuditError(text.ProjectError):
-    """A folder that cannot be audited; the text says what was found and what was expected."""
+    """A folder that cannot be audited; the message says what was found and what was expected."""
 
 
 def standardise(pixels: np.ndarray) -> np.ndarray:
-    """A thumbnail as a vector of mean 0 and norm 1, float32, so that a product of two is their correlation.
+    """A thumbnail as a vector with mean 0 and norm 1, float32; the dot product of two such vectors is their correlation.
 
-    A constant image becomes all zeros: it correlates with none, not even itself.
+    A uniform image becomes all zeros: its correlation with any image is 0, even with itself.
+
+    Example:
+        >>> first = standardise(np.array([[0, 10], [20, 30]]))
+        >>> second = standardise(np.array([[5, 25], [45, 65]]))  # the same picture, brighter and with more contrast
+        >>> round(float(first @ second), 3)
+        1.0
     """
     centred = pixels.astype(float).ravel()
     centred -= centred.mean()
@@ -36,34 +44,52 @@ def standardise(pixels: np.ndarray) -> np.ndarray:
     return (centred / norm if norm > CONSTANT else np.zeros_like(centred)).astype(np.float32)
 
 
-def progress_bar(iterable, text, total):
-    in_notebook = "ipykernel" in sys.modules  # its outputs are stored, and a bar is none
+def progress_bar(iterable: Iterable, text: str, total: int) -> tqdm:
+    """The iterable with a progress bar, shown only on a terminal."""
+    in_notebook = "ipykernel" in sys.modules  # a notebook stores its outputs, and a bar is not worth storing
     return tqdm(iterable, desc=text, total=total, leave=False, disable=in_notebook or None)  # None: shown on a terminal only
 
 
-def nearest(thumbnails, rows=None, reference=None, groups=None, tile=TILE) -> tuple:
-    """The most alike other image of each row, tile by tile.
+def nearest(
+    thumbnails: np.ndarray,
+    rows: ArrayLike | None = None,
+    reference: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    tile: int = TILE,
+    decimals: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest neighbour of each image: the other image whose thumbnail correlates most. Computed tile by tile.
 
     Args:
         thumbnails: float32, (images, pixels), as `standardise` makes them.
-        rows: numbers of the images asked about; None for all.
-        reference: numbers of the images looked among; None for all.
-        groups: a label an image, (images,): neighbours with the same label are banned; missing ones ban nothing.
-        tile: images a side of the correlations held at one time.
+        rows: indices of the images whose neighbours are sought; None for all.
+        reference: indices of the images that may be neighbours; None for all.
+        groups: a label per image, (images,): an image with the same label is no neighbour; a missing label excludes nothing.
+        tile: images per side of the correlations held at one time.
+        decimals: to which correlations are rounded before they are compared; with float64 thumbnails, copies of one image are
+            then equally alike on any processor, and the first of them is the neighbour. None: as they are.
 
     Returns:
-        Number of the neighbour, int64, and its correlation, float32, both (rows,); -1 and NaN where no neighbour is allowed.
-        Images of one grey have none, and are nobody's.
+        Index of the neighbour, int64, and its correlation, of the thumbnails' type, both (rows,); -1 and NaN if no
+        neighbour is allowed. Uniform images neither have nor are neighbours.
+
+    Example:
+        >>> images = [[0, 1, 2], [0, 2, 4], [2, 1, 0]]
+        >>> neighbour, correlation = nearest(np.stack([standardise(np.array(image)) for image in images]))
+        >>> neighbour.tolist()
+        [1, 0, 0]
     """
     rows = np.arange(len(thumbnails)) if rows is None else np.asarray(rows)
     reference = np.arange(len(thumbnails)) if reference is None else np.asarray(reference)
     codes = None if groups is None else pd.factorize(np.asarray(groups))[0]
     constant = ~thumbnails.any(axis=1)
     neighbour = np.full(len(rows), -1)
-    best = np.full(len(rows), -np.inf, dtype=np.float32)
+    best = np.full(len(rows), -np.inf, dtype=thumbnails.dtype)
     for at, to in _tiles(len(rows), len(reference), tile):
         here, there = rows[at], reference[to]
         correlation = thumbnails[here] @ thumbnails[there].T
+        if decimals is not None:
+            correlation = correlation.round(decimals)
         correlation[(here[:, None] == there) | constant[here][:, None] | constant[there]] = -np.inf
         if codes is not None:
             correlation[(codes[here][:, None] == codes[there]) & (codes[there] >= 0)] = -np.inf
@@ -74,8 +100,8 @@ def nearest(thumbnails, rows=None, reference=None, groups=None, tile=TILE) -> tu
     return neighbour, np.where(neighbour < 0, np.nan, best)
 
 
-def near_copy_pairs(thumbnails, threshold=NEAR_COPY, tile=TILE) -> pd.DataFrame:
-    """All pairs of images whose thumbnails correlate above a threshold, tile by tile: first < second, correlation.
+def near_copy_pairs(thumbnails: np.ndarray, threshold: float = NEAR_COPY, tile: int = TILE) -> pd.DataFrame:
+    """All pairs of images whose thumbnails correlate above a threshold: first < second (indices) and correlation.
 
     Raises:
         AuditError: for more than `MOST_PAIRS` pairs.
@@ -90,25 +116,39 @@ def near_copy_pairs(thumbnails, threshold=NEAR_COPY, tile=TILE) -> pd.DataFrame:
         found.append(pd.DataFrame(columns))
         count += len(first)
         if count > MOST_PAIRS:
-            raise AuditError(f"more than {MOST_PAIRS:,} pairs of near-copies: remove byte-identical files first")
+            raise AuditError(f"more than {MOST_PAIRS:,} pairs of near-duplicates: remove byte-identical files first")
     return pd.concat(found, ignore_index=True)
 
 
 def _tiles(rows, columns, tile, upper=False):
-    """Pairs of slices that cover a (rows, columns) matrix, with a bar; its upper triangle only where asked."""
+    """Pairs of slices that cover a (rows, columns) matrix, or only its upper triangle, with a progress bar."""
     starts = [(row, column) for row in range(0, rows, tile) for column in range(0, columns, tile) if not upper or column >= row]
     for row, column in progress_bar(starts, "correlate", len(starts)):
         yield slice(row, min(row + tile, rows)), slice(column, min(column + tile, columns))
 
 
 def near_copy_sets(count: int, pairs: pd.DataFrame) -> np.ndarray:
-    """A label for each of `count` images, (count,): images linked by near-copies, over others too, share one."""
+    """A label for each of `count` images, (count,): images linked by pairs, directly or through other images, share one.
+
+    Example:
+        >>> near_copy_sets(4, pd.DataFrame({"first": [0, 1], "second": [1, 2]})).tolist()  # 0 and 2 are linked through 1
+        [0, 0, 0, 1]
+    """
     links = coo_array((np.ones(len(pairs), dtype=bool), (pairs["first"], pairs["second"])), shape=(count, count))
     return connected_components(links, directed=False)[1]
 
 
-def one_nearest_neighbour(thumbnails, labels, rows=None, reference=None, groups=None) -> np.ndarray:
-    """Whether the nearest image (as `nearest` finds it) has the true label, bool, (rows,); False where there is none."""
+def one_nearest_neighbour(
+    thumbnails: np.ndarray,
+    labels: ArrayLike,
+    rows: ArrayLike | None = None,
+    reference: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+) -> np.ndarray:
+    """Whether 1-nearest-neighbour predicts each label correctly, bool, (rows,); False for an image without a neighbour.
+
+    The arguments are those of `nearest`; `labels` are the classes, (images,).
+    """
     labels = np.asarray(labels)
     neighbour, _ = nearest(thumbnails, rows, reference, groups)
     asked = labels if rows is None else labels[rows]

@@ -1,4 +1,4 @@
-"""Audit of the project's dataset: its images joined with the manifest's patients, sources and splits."""
+"""Audit of the project's dataset: its images, with the patients, sources and splits of the manifest."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,14 +11,15 @@ from tumor_mri.audit import any_folder, near_copies
 from tumor_mri.datasets import manifests, protocols
 
 
-def audit_dataset(folder, manifest: pd.DataFrame) -> any_folder.Audit:
-    """Audit the project's dataset, joined with its manifest.
+def audit_dataset(folder: str | Path, manifest: pd.DataFrame) -> any_folder.Audit:
+    """Audit the project's dataset with the help of its manifest.
 
-    Facts about the images come first, from fully decoded ones, as for any folder. Those joined with the manifest follow, from
-    thumbnails as the manifest's are made (`manifest_thumbnails`): these find a few near-copies fewer, and are marked.
+    Facts about the images come first, as for any folder, from fully decoded images. Facts that need the manifest follow; they
+    come from thumbnails made like the manifest's (`manifest_thumbnails`), which find slightly fewer near-duplicates. Counts
+    that differ for this reason are marked "as in the manifest".
 
     Raises:
-        dataset.DatasetError: where the folder's files are not the manifest's.
+        DatasetError: if the folder's files are not those of the manifest.
     """
     manifests.check(folder, manifest)
     scans = any_folder.read(folder, manifest[["path", "split", "class"]])
@@ -30,30 +31,35 @@ def audit_dataset(folder, manifest: pd.DataFrame) -> any_folder.Audit:
     return any_folder.Audit(pd.DataFrame(facts), told, scans)
 
 
-def manifest_thumbnails(folder, manifest: pd.DataFrame) -> np.ndarray:
-    """Thumbnails as those behind the manifest's `nearest_training_corr`, `near_copy` and `group`, float32, (rows, 1024).
+def manifest_thumbnails(folder: str | Path, manifest: pd.DataFrame) -> np.ndarray:
+    """Thumbnails like those behind the manifest's `nearest_training_corr`, `near_copy` and `group`, float32, (rows, 1024)."""
 
-    The JPEG decoder itself shrinks each image, by 2, 4 or 8, to no less than 64 pixels a side; its rounded grey levels are then
+    def read(path):
+        with Image.open(Path(folder) / path) as image:
+            return shrink(image)
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(near_copies.progress_bar(pool.map(read, manifest["path"]), "shrink", len(manifest))))
+
+
+def shrink(image: Image.Image) -> np.ndarray:
+    """The thumbnail of an opened image that is not decoded yet, float32, (1024,), standardised.
+
+    A JPEG decoder itself shrinks the image, by 2, 4 or 8, to no less than 64 pixels a side; its rounded grey levels are then
     averaged down to 32. Twice as fast as full decoding, but the last row and column of a shrunk image may cover less than the
     others, by an amount that depends on its size, so that copies of different sizes correlate a little less.
     """
-
-    def shrink(path):
-        with Image.open(Path(folder) / path) as image:
-            image.draft("L", (2 * near_copies.SIDE, 2 * near_copies.SIDE))
-            return near_copies.standardise(
-                np.asarray(image.convert("L").resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX))
-            )
-
-    with ThreadPoolExecutor() as pool:
-        return np.stack(list(near_copies.progress_bar(pool.map(shrink, manifest["path"]), "shrink", len(manifest))))
+    image.draft("L", (2 * near_copies.SIDE, 2 * near_copies.SIDE))
+    grey = any_folder.grey_levels(image)
+    return near_copies.standardise(np.asarray(grey.resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX)))
 
 
 def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:
-    """Accuracy of 1-nearest-neighbour on the report's splits, with no training: images asked about, right, accuracy, by name.
+    """Accuracy of 1-nearest-neighbour on the report's splits, without any training: images, right (how many), accuracy.
 
-    The third row bans, on split B, neighbours of the same group: of the same known patient, or linked by near-copies. The last
-    two are split B's Cheng slices among themselves, whose patients are all known, with the same patient allowed and banned.
+    The third row repeats split B without neighbours of the same group: of the same known patient, or linked by near-duplicates.
+    The last two rows are the Cheng slices of split B among themselves, with and without neighbours of the same patient; their
+    patients are all known.
     """
     cheng = manifest["cheng_slice"].notna().to_numpy()
     split_a, split_b = protocols.testing_folder(manifest), protocols.training_only(manifest)
@@ -71,7 +77,10 @@ def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataF
 
 
 def testing_near_copies(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Each near-copy in Testing with its nearest image in Training, from the manifest, the least alike first."""
+    """Testing images with a near-duplicate in Training, each with its nearest Training image, in ascending order of correlation.
+
+    From the manifest alone.
+    """
     first = manifest.iloc[protocols.testing_parts(manifest)["near-copies"]]
     second = manifest.set_index("path").loc[first["nearest_training"]].reset_index()
     told = pd.DataFrame({"correlation": first["nearest_training_corr"].to_numpy()})
@@ -80,10 +89,10 @@ def testing_near_copies(manifest: pd.DataFrame) -> pd.DataFrame:
     return told.sort_values(["correlation", "first"], ignore_index=True)
 
 
-def manifest_facts(manifest: pd.DataFrame, thumbnails: np.ndarray) -> list:
+def manifest_facts(manifest: pd.DataFrame, thumbnails: np.ndarray) -> list[dict]:
     """Facts about patients, sources, labels and the two splits, from the manifest and `manifest_thumbnails`.
 
-    Whether an image has a near-copy is found anew from the thumbnails, not read from the manifest.
+    Near-duplicates are found again from the thumbnails, not read from the manifest.
     """
     split = protocols.testing_folder(manifest)
     neighbour, correlation = near_copies.nearest(thumbnails, reference=split.train)
@@ -116,7 +125,7 @@ def _patient_facts(manifest):
 
 
 def label_conflicts(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the manifest whose folder is not their class in the Cheng set."""
+    """Rows of the manifest whose class differs from their class in the Cheng set."""
     known = manifest["cheng_label"].notna()
     return manifest[known & (manifest["cheng_label"] + "_tumor" != manifest["class"])]
 
@@ -134,11 +143,11 @@ def _label_facts(manifest, pairs):
 
 
 def _testing_facts(manifest, near, neighbour):
-    """The disjoint parts of Testing, and what 1-nearest-neighbour in Training makes of them."""
-    testing = (manifest["split"] == "Testing").to_numpy()
+    """The disjoint parts of Testing, and how well 1-nearest-neighbour in Training classifies them."""
+    testing = manifests.is_testing(manifest)
     labels = manifest["class"].to_numpy()
     right = labels[neighbour] == labels
-    foreign = testing & ~near & (labels == "glioma_tumor") & manifest["cheng_slice"].isna().to_numpy()
+    foreign = testing & ~near & protocols.is_foreign_glioma(manifest)
     known = manifest["patient"].isin(manifest.loc[~testing, "patient"].dropna()).to_numpy()
     parts = {
         "with a near-copy in Training, as in the manifest": testing & near,
@@ -154,14 +163,14 @@ def _testing_facts(manifest, near, neighbour):
         facts += [any_folder.fact(f"  of these {name}", count, part.sum()) for name, count in found.items()]
     text = "nearest image in Training has the right class"
     facts.append(any_folder.fact(f"Testing: {text}", right[testing].sum(), testing.sum()))
-    for name in manifests.CLASSES:
+    for name in manifests.dataset_of(manifest).classes:
         facts.append(any_folder.fact(f"  of {name}", right[testing & (labels == name)].sum(), (testing & (labels == name)).sum()))
     facts.append(any_folder.fact("  with a near-copy in Training", right[testing & near].sum(), (testing & near).sum()))
     return facts + [any_folder.fact("  without", right[testing & ~near].sum(), (testing & ~near).sum())]
 
 
 def _random_split_facts(manifest, thumbnails):
-    """What the report's random 80/20 split of Training (split B) leaves on both sides."""
+    """What validation and training images have in common after the report's random 80/20 split of Training (split B)."""
     split = protocols.training_only(manifest)
     train, validation = manifest.iloc[split.train], manifest.iloc[split.validation]
     known = validation["patient"].dropna()
@@ -176,7 +185,7 @@ def _random_split_facts(manifest, thumbnails):
 
 
 def _cheng_facts(manifest, thumbnails):
-    """Training's Cheng slices judged by one another: with neighbours of the same patient, and without."""
+    """1-nearest-neighbour among Training's Cheng slices, with and without neighbours of the same patient."""
     rows = np.flatnonzero((manifest["split"] == "Training") & manifest["cheng_slice"].notna())
     labels = manifest["class"]
     allowed = near_copies.one_nearest_neighbour(thumbnails, labels, rows, rows)

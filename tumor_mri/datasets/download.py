@@ -2,10 +2,12 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import gzip
 import os
 import shutil
 import socket
+import ssl
 import tarfile
 import tempfile
 import threading
@@ -98,28 +100,81 @@ def download(target=None, manifest=None, progress=True) -> Path:
         return target
     failures = []
     for name, fetch in (("Kaggle", _fetch_from_kaggle), ("the author's git copy", _fetch_archive)):
-        with _scratch_beside(target) as scratch:
+        with _scratch_beside(target) as scratch, _own_authority():
             try:
                 fetch(Path(scratch), progress)
                 found = _search(Path(scratch), depth=3)
                 if found is None:
-                    raise manifests.DatasetError("what came holds no Training and Testing")
-                manifests.check(found, manifest)
-                os.replace(found, target)
+                    raise manifests.DatasetError("what arrived holds no Training and Testing")
+                if problems := manifests.verify(found, manifest):
+                    raise _OtherImages(manifests.in_short(problems))
+                _move(found, target, manifest)
                 return target
             except Exception as error:  # whatever a source does wrong, the next one is tried and the user told
-                failures.append(f"{name}: {reason(error)}")
+                failures.append(f"{name}: {reason(error)}{_advice(name, error)}")
     raise manifests.DatasetError(
         f"the dataset could not be downloaded. Tried {'; '.join(failures)}. Download it by hand from {KAGGLE_PAGE}, unpack it "
         f"as data/{FOLDER_NAME}, or set TUMOR_MRI_DATA to its folder"
     )
 
 
+class _OtherImages(manifests.DatasetError):
+    """What a source gave is a dataset, but not the manifest's."""
+
+
+def _move(found, target, manifest):
+    """Move a whole dataset into its place, where another process may have put one meanwhile.
+
+    Raises:
+        OSError: if it cannot be moved, and there is no whole dataset in its place.
+    """
+    try:
+        os.replace(found, target)
+    except OSError:
+        if not target.is_dir() or manifests.verify(target, manifest):
+            raise
+
+
+def _advice(name, error):
+    """What to do about an error of a source, in brackets; empty if nothing is known."""
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in _chain(error)):
+        return " (if your network has its own certificate authority, set SSL_CERT_FILE or REQUESTS_CA_BUNDLE to its certificate)"
+    cache = os.environ.get("KAGGLEHUB_CACHE")
+    if name == "Kaggle" and cache and isinstance(error, _OtherImages):
+        return f" (what kagglehub has kept may be damaged: empty KAGGLEHUB_CACHE, {cache}, and try again)"
+    return ""
+
+
+def _chain(error):
+    """An error, and those it was raised from, outermost first; urllib3 keeps its own in `reason` or among the arguments."""
+    seen = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return seen
+
+
+@contextlib.contextmanager
+def _own_authority():
+    """Let a certificate authority that is named for Python (SSL_CERT_FILE) hold for the library requests too, and only here."""
+    if "SSL_CERT_FILE" not in os.environ or "REQUESTS_CA_BUNDLE" in os.environ:
+        yield
+        return
+    os.environ["REQUESTS_CA_BUNDLE"] = os.environ["SSL_CERT_FILE"]
+    try:
+        yield
+    finally:
+        os.environ.pop("REQUESTS_CA_BUNDLE", None)
+
+
 def _scratch_beside(target):
     """A temporary folder on the disk of `target`, so that what is whole is moved, not copied.
 
     Raises:
-        DatasetError: where none can be made.
+        DatasetError: if none can be made.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -138,10 +193,24 @@ def reason(error):
         return (
             f"it refuses the credentials or wants some (HTTP {status}): renew or remove ~/.kaggle, KAGGLE_KEY, KAGGLE_API_TOKEN"
         )
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _in_words(error)
     for secret in _secrets():
         text = text.replace(secret, "…")
     return text[:200]
+
+
+def _in_words(error):
+    """An error's text on one line; of a failed connection, which requests reports as a chain of nested texts, the cause alone."""
+    chain = _chain(error)
+    if any(type(one).__module__.startswith("requests") for one in chain):
+        nested = [one for one in chain if isinstance(one, OSError) and one.strerror]  # the system's own words
+        if nested:
+            return nested[-1].strerror if not isinstance(nested[-1], ssl.SSLError) else str(nested[-1])
+        if any("Timeout" in type(one).__name__ for one in chain):
+            return f"nothing arrived for {SILENCE} seconds"
+        if any(type(one).__name__ == "ProxyError" for one in chain):
+            return f"the proxy cannot be used: {chain[-1]}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _secrets() -> list:
@@ -161,13 +230,13 @@ def _secrets() -> list:
 
 
 def _unless_silent(work, *folders):
-    """Do `work` in a thread, and give it up where neither it ends nor anything in `folders` grows for `SILENCE` seconds.
+    """Do `work` in a thread, and give it up if it does not end and nothing in `folders` grows for `SILENCE` seconds.
 
     Sockets have timeouts of their own, but not all that libraries open, nor the look-up of names, nor a server that sends a
     byte now and then. A thread that is given up ends with the process.
 
     Raises:
-        DatasetError: where it is given up; else whatever `work` raises.
+        DatasetError: if it is given up; else whatever `work` raises.
     """
     outcome = concurrent.futures.Future()
 
@@ -180,7 +249,7 @@ def _unless_silent(work, *folders):
     threading.Thread(target=do, daemon=True).start()
     seen, since = None, time.monotonic()
     while not concurrent.futures.wait([outcome], timeout=SILENCE / 20).done:
-        arrived = sum(manifests.size_of(path) for folder in folders for path in Path(folder).rglob("*"))
+        arrived = sum(_size(path) for folder in folders for path in Path(folder).rglob("*"))
         if arrived != seen:
             seen, since = arrived, time.monotonic()
         elif time.monotonic() - since > SILENCE:
@@ -188,10 +257,19 @@ def _unless_silent(work, *folders):
     return outcome.result()
 
 
+def _size(path):
+    """Bytes of a file, 0 if it has been moved away since it was listed."""
+    try:
+        return manifests.size_of(path)
+    except OSError:
+        return 0
+
+
 def _fetch_from_kaggle(scratch, progress):
     """With kagglehub, which shows its own bar; anonymous unless there are credentials."""
-    # kagglehub retries for minutes where there is no network, so that a connection is tried first
-    _unless_silent(lambda: socket.create_connection(KAGGLE_SERVER, timeout=SILENCE).close())
+    # without a network kagglehub tries again for minutes, so a connection is tried first; behind a proxy there is none to try
+    if not _has_proxy(KAGGLE_SERVER[0]):
+        _unless_silent(lambda: socket.create_connection(KAGGLE_SERVER, timeout=SILENCE).close())
     import kagglehub
     import kagglehub.clients
 
@@ -208,35 +286,77 @@ def _fetch_from_kaggle(scratch, progress):
         shutil.copytree(cached, scratch / "copy")
 
 
+def _has_proxy(host):
+    """Whether the environment, HTTPS_PROXY and NO_PROXY, or the system sends secure connections with a host through a proxy."""
+    return "https" in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
+
+
 def _fetch_archive(scratch, progress):
-    """The author's git copy at a pinned commit, as a .tar.gz, unpacked into `scratch`."""
-    archive = scratch / "archive.tar.gz"
-    _unless_silent(lambda: _receive(archive, progress), scratch)
-    _unpack(archive, scratch / "unpacked")
-    archive.unlink()
+    """The author's git copy at a pinned commit, as a .tar.gz, downloaded by pooch and unpacked into `scratch`.
 
-
-def _receive(archive, progress):
-    """Write what `ARCHIVE_URL` sends into a file, as it comes.
+    No digest of the archive is known: git hosts may compress the same files in another way some day. Its files have digests.
 
     Raises:
-        DatasetError: where it is cut off, or larger than any archive of the dataset.
+        DatasetError: if it is cut off, or larger than any archive of the dataset.
     """
-    with urllib.request.urlopen(ARCHIVE_URL, timeout=SILENCE) as response, archive.open("wb", buffering=0) as file:
-        size = int(response.headers.get("Content-Length") or 0) or None
-        arrived = 0
-        with tqdm(total=size, unit="B", unit_scale=True, desc="download", disable=not progress) as bar:
-            while block := response.read1(1 << 18):
-                arrived += file.write(block)
-                bar.update(len(block))
-                if arrived > LARGEST_UNPACKED:
-                    raise manifests.DatasetError(f"the download is larger than {LARGEST_UNPACKED:,} bytes")
-    if size and arrived != size:
-        raise manifests.DatasetError(f"the download stopped at {arrived:,} of {size:,} bytes")
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")  # else it writes the digest that it suggests to be known
+    bar = _Bar(progress)
+    as_it_is = {"Accept-Encoding": "identity"}  # the sizes are then those of the file
+    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 12, timeout=SILENCE, headers=as_it_is)
+    try:
+        archive = _unless_silent(
+            lambda: pooch.retrieve(ARCHIVE_URL, None, fname="archive.tar.gz", path=scratch, downloader=downloader), scratch
+        )
+    except requests.HTTPError as error:
+        raise manifests.DatasetError(f"the server answers HTTP {error.response.status_code}") from error
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise manifests.DatasetError(f"the download stopped before the end of its {bar.total:,} bytes") from error
+    finally:
+        bar.close()
+    _unpack(archive, scratch / "unpacked")
+    os.unlink(archive)
+
+
+class _Bar:
+    """The progress bar that pooch moves. It also ends a download that is larger than any archive of the dataset."""
+
+    def __init__(self, shown):
+        self._bar = tqdm(unit="B", unit_scale=True, desc="download", disable=not shown)
+        self._total = self._arrived = 0
+
+    @property
+    def total(self):
+        """Bytes that the server has announced, 0 if it has not."""
+        return self._total
+
+    @total.setter
+    def total(self, size):
+        self._total = size
+        self._bar.total = size or None
+        self._check(size)
+
+    def update(self, size):
+        self._arrived += size
+        self._check(self._arrived)
+        self._bar.update(size)
+
+    def reset(self):
+        self._arrived = 0
+        self._bar.reset(self._total or None)
+
+    def close(self):
+        self._bar.close()
+
+    def _check(self, size):
+        if size > LARGEST_UNPACKED:
+            raise manifests.DatasetError(f"the download is larger than {LARGEST_UNPACKED:,} bytes")
 
 
 def _unpack(archive, folder):
-    """Unpack plain files below `folder` only.
+    """Unpack plain files below `folder` only. pooch's own unpacking limits no size, and before Python 3.12 follows links.
 
     Raises:
         DatasetError: for a damaged archive, one that unpacks too large, or a member that is a link or would leave the folder.
@@ -253,4 +373,4 @@ def _unpack(archive, folder):
                     raise manifests.DatasetError(f"the archive unpacks to more than {LARGEST_UNPACKED:,} bytes")
                 packed.extract(member, folder, filter="data")
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise manifests.DatasetError(f"what came is no whole archive: {error}") from error
+        raise manifests.DatasetError(f"what arrived is no whole archive: {error}") from error

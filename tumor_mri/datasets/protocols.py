@@ -1,11 +1,15 @@
-"""Who trains and who validates: each protocol as arrays of manifest rows."""
+"""Protocols: which images are used for training and which for validation, as arrays of manifest rows."""
 
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+from tumor_mri.datasets import manifests
 
 SPLIT_SEED = 1337
 VALIDATION_SHARE = 0.2
@@ -22,26 +26,25 @@ class Split:
 
 def testing_folder(manifest: pd.DataFrame) -> Split:
     """Split A of the report: train on ``Training``, validate on ``Testing``."""
-    is_testing = (manifest["split"] == "Testing").to_numpy()
-    return Split(np.flatnonzero(~is_testing), np.flatnonzero(is_testing))
+    testing = manifests.is_testing(manifest)
+    return Split(np.flatnonzero(~testing), np.flatnonzero(testing))
 
 
 def training_only(manifest: pd.DataFrame) -> Split:
     """Split B of the report: a random 80/20 split of ``Training``, by image.
 
-    The same images, to the file, as Keras' ``image_dataset_from_directory(..., validation_split=0.2, seed=1337)``:
-    files sorted by class and name, shuffled by ``RandomState(1337)``, the last fifth validates.
+    The images are exactly those of Keras' ``image_dataset_from_directory(..., validation_split=0.2, seed=1337)``: files are
+    sorted by class and name and shuffled with ``RandomState(1337)``. The last fifth is held out for validation.
     """
-    rows = np.flatnonzero((manifest["split"] == "Training").to_numpy())
+    rows = np.flatnonzero(~manifests.is_testing(manifest))
     np.random.RandomState(SPLIT_SEED).shuffle(rows)
     validation_count = int(VALIDATION_SHARE * len(rows))
     return Split(rows[:-validation_count], rows[-validation_count:])
 
 
 def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
-    """One of five folds of ``Training`` that keep each known patient, and each set of near-copies, on one side."""
-    check_fold("grouped", fold)
-    rows = np.flatnonzero((manifest["split"] == "Training").to_numpy())
+    """One of five folds of ``Training``. All images of a known patient, and all near-duplicates of an image, are on one side."""
+    rows = np.flatnonzero(~manifests.is_testing(manifest))
     training = manifest.iloc[rows]
     train, validation = _folds(tuple(training["class"]), tuple(training["group"]))[fold]
     return Split(rows[train], rows[validation])
@@ -49,54 +52,65 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
 
 @lru_cache(maxsize=8)
 def _folds(classes, groups):
-    """The five folds of images with these classes and groups: runs of all folds and seeds are checked against them."""
+    """The five folds of images with these classes and groups; cached, because every recorded run is checked against them."""
     splitter = StratifiedGroupKFold(GROUPED_FOLDS, shuffle=True, random_state=SPLIT_SEED)
     return list(splitter.split(classes, classes, groups))
 
 
-def testing_parts(manifest: pd.DataFrame) -> dict:
-    """``Testing`` in three disjoint parts, by name, as arrays of rows.
+def testing_parts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
+    """``Testing`` in three disjoint parts: a dict from the name of the part to its rows.
 
-    ``near-copies`` of an image in ``Training``; of the others, ``foreign gliomas``, which are no slices of the Cheng set as all
-    gliomas in ``Training`` are; and ``others``.
+    ``near-copies`` are near-duplicates of an image in ``Training``. ``foreign gliomas`` are gliomas that are not slices of the
+    Cheng set, whereas all gliomas in ``Training`` are. ``others`` are the remaining images.
+
+    Example:
+        >>> {name: len(rows) for name, rows in testing_parts(manifests.load_manifest()).items()}
+        {'near-copies': 258, 'foreign gliomas': 81, 'others': 55}
     """
-    testing = (manifest["split"] == "Testing").to_numpy()
+    testing = manifests.is_testing(manifest)
     near = testing & manifest["near_copy"].to_numpy(dtype=bool)
-    foreign = testing & ~near & (manifest["class"] == "glioma_tumor").to_numpy() & manifest["cheng_slice"].isna().to_numpy()
+    foreign = testing & ~near & is_foreign_glioma(manifest)
     parts = {"near-copies": near, "foreign gliomas": foreign, "others": testing & ~near & ~foreign}
     return {name: np.flatnonzero(part) for name, part in parts.items()}
 
 
+def is_foreign_glioma(manifest: pd.DataFrame) -> np.ndarray:
+    """Which rows are gliomas that are not slices of the Cheng set, unlike every glioma of ``Training``; bool, (rows,)."""
+    return ((manifest["class"] == "glioma_tumor") & manifest["cheng_slice"].isna()).to_numpy()
+
+
 def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
-    """Rows of ``Testing`` that no network trained on ``Training`` has met: no near-copy, no known patient in common; 133 images.
+    """The rows of ``Testing`` without a near-duplicate and without a known patient in ``Training``: 133 images.
 
-    They hold no scan of class no_tumor: each of those is a near-copy of a Training image.
+    None of them is of class no_tumor: each image of that class is a near-duplicate of a ``Training`` image.
+
+    Example:
+        >>> len(unseen_testing(manifests.load_manifest()))
+        133
     """
-    is_testing = manifest["split"] == "Testing"
-    known = set(manifest.loc[~is_testing, "group"])  # a group holds all images of a patient, and all near-copies of an image
-    return np.flatnonzero(is_testing & ~manifest["near_copy"].astype(bool) & ~manifest["group"].isin(known))
+    testing = manifests.is_testing(manifest)
+    known = set(manifest.loc[~testing, "group"])  # a group contains all images of a patient and all near-duplicates of an image
+    return np.flatnonzero(testing & ~manifest["near_copy"].astype(bool) & ~manifest["group"].isin(known))
 
 
-def is_unseen(paths, manifest: pd.DataFrame) -> np.ndarray:
-    """Which images are of unseen Testing, bool, (paths,)."""
+def is_unseen(paths: Iterable[str], manifest: pd.DataFrame) -> np.ndarray:
+    """Which images belong to unseen Testing, bool, (paths,)."""
     return np.isin(paths, manifest["path"].iloc[unseen_testing(manifest)])
 
 
-def foreign_halves(manifest: pd.DataFrame) -> tuple:
-    """The foreign gliomas in two halves that keep groups whole: two arrays of rows."""
+def foreign_halves(manifest: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The foreign gliomas in two halves, as arrays of rows; no group is divided."""
     rows = testing_parts(manifest)["foreign gliomas"]
     first, second = next(GroupKFold(2).split(rows, groups=manifest["group"].iloc[rows]))
     return rows[first], rows[second]
 
 
 def foreign_added(manifest: pd.DataFrame, fold: int = 0) -> Split:
-    """Split B, with one half of the foreign gliomas in the place of as many Cheng gliomas that train.
+    """Split B, with one half of the foreign gliomas in place of the same number of Cheng gliomas in the training images.
 
-    Nothing else differs from `training_only` with the same seed: the one tells what foreign gliomas are worth, the other what as
-    many Cheng gliomas are. Both are judged on the other half, ``foreign_halves(manifest)[1 - fold]``.
+    Nothing else differs from `training_only` with the same seed. A comparison of the two shows the effect of training on foreign
+    gliomas in place of Cheng gliomas. Both are scored on the other half, ``foreign_halves(manifest)[1 - fold]``.
     """
-    if fold not in (0, 1):
-        raise ValueError(f"fold {fold} does not exist: foreign_added has folds 0 and 1")
     split = training_only(manifest)
     added = foreign_halves(manifest)[fold]
     gliomas = np.flatnonzero((manifest["class"].iloc[split.train] == "glioma_tumor").to_numpy())
@@ -105,39 +119,150 @@ def foreign_added(manifest: pd.DataFrame, fold: int = 0) -> Split:
     return Split(train, split.validation)
 
 
-PROTOCOLS = ("testing_folder", "training_only", "grouped", "foreign_added")
-FOLD_COUNTS = {"testing_folder": 1, "training_only": 1, "grouped": GROUPED_FOLDS, "foreign_added": 2}
+@dataclass(frozen=True)
+class Protocol:
+    """How training and validation images are chosen. After `register`, every run, score and figure can use it.
+
+    Attributes:
+        name: used in the names of runs and records: letters, digits and ``_``.
+        title: its name in headings of figures.
+        short: its name in rows of figures and tables.
+        colour: colour of its points and rows in figures.
+        folds: number of folds; runs use folds 0 to `folds` - 1.
+        divide: a function of a manifest and a fold that returns a `Split`.
+        interval: what the main confidence interval is over: ``groups`` if the protocol asks about other patients, else ``seeds``.
+        benchmark: whether every network of the benchmark is trained under it.
+    """
+
+    name: str
+    title: str
+    short: str
+    colour: str
+    folds: int
+    divide: Callable[[pd.DataFrame, int], Split]
+    interval: str = "seeds"
+    benchmark: bool = False
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[A-Za-z0-9_]+", self.name):
+            raise ValueError(f"the name of a protocol is made of letters, digits and _, got {self.name!r}")
+        if self.folds < 1 or self.interval not in ("groups", "seeds"):
+            raise ValueError(f"{self.name}: folds are at least 1, and the interval is over groups or seeds")
+
+    def split(self, manifest: pd.DataFrame, fold: int = 0) -> Split:
+        """The training rows and the validation rows.
+
+        Args:
+            manifest: the table of `manifests.load_manifest`, in its original order.
+            fold: 0 to `folds` - 1.
+
+        Raises:
+            ValueError: if the protocol has no such fold.
+        """
+        self.check(fold)
+        return self.divide(manifest, fold)
+
+    def check(self, fold: int) -> None:
+        """Make sure that a fold exists.
+
+        Raises:
+            ValueError: if it does not; the message lists the existing folds.
+        """
+        if not 0 <= fold < self.folds:
+            there = "only fold 0" if self.folds == 1 else f"folds 0 to {self.folds - 1}"
+            raise ValueError(f"fold {fold} does not exist: {self.name} has {there}")
 
 
-def check_fold(protocol: str, fold: int = 0) -> None:
-    """Make sure that there is such a protocol, and that it has such a fold.
+PROTOCOLS: dict[str, Protocol] = {}  # figures show protocols in this order
+
+
+def register(protocol: Protocol) -> Protocol:
+    """Add a protocol to the registry, and return it.
 
     Raises:
-        ValueError: naming those there are.
+        ValueError: if a different protocol has the same name.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
-    folds = FOLD_COUNTS[protocol]
-    if not 0 <= fold < folds:
-        raise ValueError(
-            f"fold {fold} does not exist: {protocol} has {'only fold 0' if folds == 1 else f'folds 0 to {folds - 1}'}"
-        )
+    if PROTOCOLS.setdefault(protocol.name, protocol) != protocol:
+        raise ValueError(f"there is another protocol called {protocol.name!r}")
+    return protocol
+
+
+def get(name: str) -> Protocol:
+    """The registered protocol with this name.
+
+    Raises:
+        ValueError: if there is none; the message lists the registered protocols.
+
+    Example:
+        >>> get("grouped").folds
+        5
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def in_benchmark() -> list[Protocol]:
+    """The protocols under which every network of the benchmark is trained."""
+    return [protocol for protocol in PROTOCOLS.values() if protocol.benchmark]
+
+
+TESTING_FOLDER = register(
+    Protocol(
+        "testing_folder",
+        "Split A: Testing folder",
+        "split A",
+        "#D55E00",
+        folds=1,
+        divide=lambda manifest, fold: testing_folder(manifest),
+        benchmark=True,
+    )
+)
+TRAINING_ONLY = register(
+    Protocol(
+        "training_only",
+        "Split B: Training only",
+        "split B",
+        "#56B4E9",
+        folds=1,
+        divide=lambda manifest, fold: training_only(manifest),
+        benchmark=True,
+    )
+)
+GROUPED = register(
+    Protocol(
+        "grouped",
+        "Grouped by patient",
+        "grouped",
+        "#444444",
+        folds=GROUPED_FOLDS,
+        divide=grouped,
+        interval="groups",
+        benchmark=True,
+    )
+)
+FOREIGN_ADDED = register(
+    Protocol(
+        "foreign_added",
+        "Split B, foreign gliomas added",
+        "split B, foreign gliomas added",
+        "#0072B2",
+        folds=2,
+        divide=foreign_added,
+    )
+)
+REPORT_SPLITS = (TESTING_FOLDER, TRAINING_ONLY)  # the two splits that the report compares
 
 
 def split(manifest: pd.DataFrame, protocol: str, fold: int = 0) -> Split:
-    """The rows that train and the rows that validate under a protocol.
-
-    Args:
-        manifest: the table of `dataset.load_manifest`, in its own order.
-        protocol: one of `PROTOCOLS`.
-        fold: 0 to 4 for ``grouped``, 0 or 1 for ``foreign_added``; the other protocols have one fold, 0.
+    """The training rows and the validation rows of the protocol with this name, see `Protocol.split`.
 
     Raises:
-        ValueError: for an unknown protocol, or a fold that the protocol does not have.
+        ValueError: if there is no such protocol or fold.
+
+    Example:
+        >>> from tumor_mri.datasets import load_manifest
+        >>> len(split(load_manifest(), "training_only").validation)
+        574
     """
-    check_fold(protocol, fold)
-    if protocol == "grouped":
-        return grouped(manifest, fold)
-    if protocol == "foreign_added":
-        return foreign_added(manifest, fold)
-    return testing_folder(manifest) if protocol == "testing_folder" else training_only(manifest)
+    return get(protocol).split(manifest, fold)

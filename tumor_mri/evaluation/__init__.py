@@ -1,7 +1,8 @@
-"""What recorded predictions say: scores, comparisons with intervals, calibration, ensembles, corruptions, the benchmark."""
+"""Evaluation of recorded predictions: scores, comparisons with intervals, calibration, ensembles, corruptions, the benchmark."""
 
 from tumor_mri.evaluation.calibration import answered, calibrate, calibration_errors
 from tumor_mri.evaluation.comparisons import (
+    about_patients,
     accuracy_table,
     class_recalls,
     mcnemar_pairs,
@@ -14,7 +15,7 @@ from tumor_mri.evaluation.comparisons import (
     recall_differences,
     run_differences,
 )
-from tumor_mri.evaluation.corruptions import spoil
+from tumor_mri.evaluation.corruptions import corrupt
 from tumor_mri.evaluation.ensembles import together, with_flips
 from tumor_mri.evaluation.scoring import (
     BASE,
@@ -29,7 +30,6 @@ from tumor_mri.evaluation.scoring import (
     image_scores,
     key_figures,
     missed_tumours,
-    network_name,
     per_image,
     refuse_mixture,
     refuse_mixtures_of_environments,
@@ -43,6 +43,7 @@ from tumor_mri.evaluation.scoring import (
 __all__ = [
     "BASE",
     "EvaluationError",
+    "about_patients",
     "accuracy_table",
     "answered",
     "answers",
@@ -54,6 +55,7 @@ __all__ = [
     "classification_table",
     "confused_pairs",
     "confusion",
+    "corrupt",
     "cross_fitted_classes",
     "image_scores",
     "key_figures",
@@ -62,7 +64,6 @@ __all__ = [
     "mean_of_seeds",
     "missed_tumours",
     "network_differences",
-    "network_name",
     "over_groups",
     "over_seeds",
     "per_image",
@@ -72,7 +73,6 @@ __all__ = [
     "refuse_mixtures_of_environments",
     "run_differences",
     "run_scores",
-    "spoil",
     "summarise",
     "testing_right",
     "together",

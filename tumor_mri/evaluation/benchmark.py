@@ -1,13 +1,15 @@
-"""A benchmark: any Keras network under every protocol, scored alike, beside networks and baselines that need no training.
+"""The benchmark: any Keras network under every protocol, scored in the same way as the project's networks and baselines.
 
-The rules are in ``BENCHMARK.md``. No score here comes from an epoch that was chosen on the images scored, but that of the
-column which shows what it would flatter; and none of Testing from a network that was chosen on Testing.
+The rules are in ``BENCHMARK.md``. No score comes from an epoch chosen on the images scored, except in the column at_best_epoch,
+which shows how much that flatters. No score on Testing comes from a network that was chosen on Testing.
 """
 
 import os
-import re
 import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,155 +19,197 @@ from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
-from tumor_mri.audit import near_copies
+from tumor_mri.audit import grouping, near_copies
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import comparisons, ensembles, scoring
-from tumor_mri.models import fingerprint
+from tumor_mri.models import fingerprint, networks, published
 from tumor_mri.runs import configs, environment, records, training
 
 GROUPS = manifests.DATA / "groups.csv"
 BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
-PUBLIC = manifests.DATA / "public.csv"  # figures of others, with their addresses
-OURS = ("cnn", "residual")  # names of this project's networks in its records
-KEPT = manifests.ROOT / "build" / "benchmark"  # runs of a reader's own networks
-FOLDS = {"testing_folder": (0,), "training_only": (0,), "grouped": tuple(range(protocols.GROUPED_FOLDS))}
-UNSEEN = [name for name in manifests.CLASSES if name != "no_tumor"]  # every Testing scan without a tumour is a near-copy
+PUBLIC = manifests.DATA / "public.csv"  # results published by others, with their addresses
+OWN_RUNS = manifests.ROOT / "build" / "benchmark"  # of a reader's own networks
 ACCURACY = ["network", "protocol", "seeds", "accuracy", "low", "high", "seeds_low", "seeds_high"]
-FURTHER = ["balanced", "at_best_epoch", "unseen_testing", *(f"unseen_{name.removesuffix('_tumor')}" for name in UNSEEN)]
-COLUMNS = ACCURACY + FURTHER
+FURTHER = ["balanced", "at_best_epoch", "unseen_testing"]
 
 
-def groups_table(manifest) -> pd.DataFrame:
-    """A row an image: path, group, and the fold of ``grouped`` that it validates in; -1 for Testing."""
-    fold = np.full(len(manifest), -1)
-    for number in FOLDS["grouped"]:
-        fold[protocols.grouped(manifest, number).validation] = number
-    return manifest[["path", "group"]].assign(fold=fold)
+def columns(manifest: pd.DataFrame) -> list[str]:
+    """The columns of the table: the same for every dataset, plus one for each class of unseen Testing."""
+    unseen = manifest["class"].iloc[protocols.unseen_testing(manifest)].unique()
+    labels = manifests.in_class_order(manifests.dataset_of(manifest).label_of(folder) for folder in unseen)
+    return ACCURACY + FURTHER + [_unseen_column(label) for label in labels]
+
+
+def _unseen_column(label):
+    return f"unseen_{label.replace(' ', '_')}"
 
 
 def evaluate(
-    build_network, name, seeds=(1,), which=tuple(FOLDS), epochs=60, images=None, folder=KEPT, retrain=False
+    build_network: Callable,
+    name: str,
+    seeds: Sequence[int] = (1,),
+    which: Sequence[str] | None = None,
+    epochs: int = 60,
+    images: np.ndarray | None = None,
+    folder: str | Path = OWN_RUNS,
+    *,
+    retrain: bool = False,
 ) -> pd.DataFrame:
-    """Train a network under the protocols and score it; 7 trainings a seed. Goes on where an earlier call stopped.
+    """Train a network under the benchmark's protocols and score it; 7 trainings per seed.
 
-    Where all runs asked for are committed, in ``data/results``, they are read; else those that are not kept yet are trained, in
-    the precision that suits this machine. Says how many minutes the trainings took. With ``TUMOR_MRI_RETRAIN=smoke`` in the
-    environment each is a tiny one, kept nowhere: a test that training works, not a result.
+    If all the runs are committed, in ``data/results``, they are read. Otherwise the missing ones are trained, in the precision
+    that suits this machine, and kept in `folder`: a call that was interrupted resumes there. Prints how many minutes the
+    trainings took. With ``TUMOR_MRI_RETRAIN=smoke`` in the environment every training is tiny and none is kept: this tests that
+    training works, and is not a result.
 
     Args:
-        build_network: function of no arguments that returns a Keras model: 150 x 150, grey or RGB, values 0 to 255, to the
-            probabilities of the four classes. Compiled, it keeps its optimizer and loss; else it gets the report's.
-        name: letters, digits, ``_`` and ``.``; for the table, and for the files that keep the runs.
-        seeds: of the trainings; an interval over them needs three or more.
-        which: protocols, out of `FOLDS`.
-        epochs: the most epochs of a training.
+        build_network: function without arguments that returns a new Keras model at each call. The model maps 150 x 150 images,
+            grey or RGB, values 0 to 255, to the probabilities of the classes. A compiled model keeps its optimizer and loss;
+            otherwise it gets the report's.
+        name: letters, digits, ``_`` and ``.``; shown in the table, and part of the names of the record files.
+        seeds: of the trainings; an interval over seeds needs three or more.
+        which: names of protocols of the benchmark; None for all of them.
+        epochs: at most this many per training.
         images: uint8, (3264, 150, 150); None loads the project's.
         folder: where runs trained here are kept.
-        retrain: leave the committed runs alone.
+        retrain: train here even if the runs are committed.
 
     Returns:
         The table of `score`.
 
     Raises:
-        ValueError: for a name that cannot be used, or that another network of yours has.
-        dataset.DatasetError: where there are no images.
+        ValueError: if the name is invalid, or belongs to a network of the project or to another network of yours; if
+            `build_network` returns the same model twice, since each run would then continue the one before.
+        DatasetError: if there are no images.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name in OURS:
-        raise ValueError(f"a network's name is made of letters, digits, _ and ., and is not {' or '.join(OURS)}, got {name!r}")
+    networks.check_name(name)
+    if name in networks.NETWORKS:
+        raise ValueError(f"{name!r} is a network of this project: give yours another name")
+    seeds, which = _several("seeds", seeds), _several("which", which or [one.name for one in protocols.in_benchmark()])
     wanted = [
         configs.RunConfig(protocol, widths=(), seed=seed, fold=fold, network=name, epochs=epochs)
         for protocol in which
-        for fold in FOLDS[protocol]
+        for fold in range(protocols.get(protocol).folds)
         for seed in seeds
     ]
     if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
         tiny = [replace(config, epochs=2, train_images=64) for config in wanted]
         with tempfile.TemporaryDirectory() as scratch:
             return _complete(tiny, [scratch], build_network, images)
-    if retrain or not all(records.path_of(config, records.RECORDED).is_file() for config in wanted):
+    if retrain or not all(records.is_recorded(config, records.RECORDED) for config in wanted):
         wanted = [replace(config, precision=environment.native_precision()) for config in wanted]
     return _complete(wanted, [folder] if retrain else [records.RECORDED, folder], build_network, images)
 
 
+def _several(name, values):
+    """The values as a list; a single value or an empty list is refused here, since later errors would be harder to read."""
+    if isinstance(values, (str, int)) or not (found := list(values)):
+        raise ValueError(f"{name} must be a list with at least one entry, got {values!r}")
+    return found
+
+
 def _complete(wanted, folders, build_network, images):
-    """Runs of one network, read where they are in `folders`, else trained and kept in the last; the table of `score`."""
+    """The table of `score` for runs of one network: found in `folders`, or trained and kept in the last of them."""
     name, manifest = wanted[0].network, manifests.load_manifest()
     built = training.build_alone(build_network, wanted[0].precision, seed=0)
+    if training.build_alone(build_network, wanted[0].precision, seed=0) is built:
+        raise ValueError(
+            f"the function that builds {name!r} returned the same model twice: it must create a new model at each call"
+        )
     runs = {config: records.find(config, folders) for config in wanted}
     missing = [config for config, found in runs.items() if found is None]
     for config in tqdm(missing, desc=name, unit="run", disable=not missing):
         runs[config] = records.keep(training.train(config, images, manifest, build=build_network), folders[-1])
     for config, run in runs.items():
-        if run.environment["architecture"] != fingerprint.describe(built):
-            raise ValueError(f"{config.key} was trained with another network of the name {name!r}: choose another, or delete it")
+        if not fingerprint.is_of(built, run.environment["architecture"]):
+            raise ValueError(
+                f"{config.key} was trained with another network of the name {name!r}: rename yours, or delete that run"
+            )
     minutes = sum(run.seconds for run in runs.values()) / 60
     print(f"{name}: {built.count_params():,} parameters; its {len(runs)} trainings took {minutes:.0f} minutes in all.")
     return score(list(runs.values()), manifest)
 
 
-def score(runs, manifest) -> pd.DataFrame:
-    """One row a network and protocol.
+def score(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFrame:
+    """One row per network and protocol. All scores are shares of 1.
 
     Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
-    (its 95 % interval over groups), seeds_low and seeds_high (that over seeds; NaN for fewer than three), balanced (mean recall
-    of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images scored: flattered), unseen_testing
-    and unseen_glioma, _meningioma, _pituitary (accuracy and recalls there; NaN where Testing chose the epoch). All are shares of
-    1. Where the number of epochs was fixed beforehand none was chosen: at_best_epoch is NaN, and all of unseen Testing may be
-    scored.
-
-    A seed counts where all folds of its protocol are there.
+    (its 95 % interval over groups), seeds_low and seeds_high (its 95 % interval over seeds; NaN for fewer than three), balanced
+    (balanced accuracy, the mean recall of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images
+    scored, which flatters), unseen_testing and unseen_glioma, _meningioma, _pituitary (accuracy and recalls on unseen Testing;
+    NaN if Testing chose the epoch). If the number of epochs was fixed beforehand, no epoch was chosen: at_best_epoch is NaN, and
+    unseen Testing is scored.
 
     Raises:
-        evaluation.EvaluationError: where the runs must not be compared.
+        EvaluationError: if the runs must not be compared, or a seed lacks a fold of its protocol or has one twice.
     """
     scoring.check_comparable(runs, manifest)
     sets = {}
     for run in runs:
-        name = scoring.network_name(run.config)
-        sets.setdefault((name, run.config.protocol), {}).setdefault(run.config.seed, []).append(run)
-    rows = []
-    for (name, protocol), by_seed in sets.items():
-        whole = [run for found in by_seed.values() if len(found) == len(FOLDS[protocol]) for run in found]
-        if whole:
-            rows.append({"network": name, "protocol": protocol, **_score_runs(whole, manifest)})
-    return pd.DataFrame(rows, columns=COLUMNS)
+        sets.setdefault((run.label, run.config.protocol), []).append(run)
+    for found in sets.values():
+        _check_folds(found)
+    rows = [{"network": name, "protocol": protocol, **_score_runs(found, manifest)} for (name, protocol), found in sets.items()]
+    return pd.DataFrame(rows, columns=columns(manifest))
+
+
+def _check_folds(runs):
+    """Check that each seed of one network and protocol has each fold exactly once.
+
+    Raises:
+        EvaluationError: naming the seed and its folds.
+    """
+    for seed, folds in _folds_by_seed(runs).items():
+        wanted = list(range(protocols.get(runs[0].config.protocol).folds))
+        if sorted(folds) != wanted:
+            raise scoring.EvaluationError(
+                f"{runs[0].label} under {runs[0].config.protocol}: seed {seed} has the folds {sorted(folds)}, not {wanted}"
+            )
+
+
+def _folds_by_seed(runs):
+    found = {}
+    for run in runs:
+        found.setdefault(run.config.seed, []).append(run.config.fold)
+    return found
 
 
 def _score_runs(runs, manifest):
-    """The row of the runs of several seeds, all folds of each."""
+    """The scores of one row, from runs of one or more seeds with all their folds."""
     images = scoring.image_scores(runs, manifest)
     intervals = (*comparisons.over_groups(images), *comparisons.over_seeds(images))
     row = {
         "seeds": images["seed"].nunique(),
         "accuracy": scoring.per_image(images)["right"].mean(),
-        **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals)),
+        **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals, strict=True)),
         "balanced": images.groupby(["seed", "class"])["right"].mean().mean(),
     }
-    chosen = runs[0].config.patience is not None
-    if chosen:
+    if runs[0].chose_epoch:
         row["at_best_epoch"] = images["right_at_best"].mean()
-    if chosen and runs[0].config.protocol == "testing_folder":
-        return row
+        if protocols.is_unseen(runs[0].val_paths, manifest).any():  # these images chose the epoch
+            return row
     unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in runs]
     return row | pd.DataFrame(unseen).mean().to_dict()
 
 
 def _score_unseen(classes, manifest):
-    """Accuracy and recalls on unseen Testing, from the predicted classes of all of Testing, in the manifest's order."""
-    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    """Accuracy and recalls on unseen Testing, from the predicted classes of all of Testing in the manifest's order."""
+    testing = np.flatnonzero(manifests.is_testing(manifest))
     kept = np.isin(testing, protocols.unseen_testing(manifest))
-    actual = manifests.class_indices(manifest)[testing][kept]
+    actual, labels = manifests.class_indices(manifest)[testing][kept], manifests.dataset_of(manifest).labels
     right = classes[kept] == actual
-    recalls = {f"unseen_{name.removesuffix('_tumor')}": right[actual == manifests.CLASSES.index(name)].mean() for name in UNSEEN}
+    recalls = {_unseen_column(labels[index]): right[actual == index].mean() for index in np.unique(actual)}
     return {"unseen_testing": right.mean(), **recalls}
 
 
-def baselines(images, prepared, manifest) -> pd.DataFrame:
-    """Scores that need no network, as `score` gives them: the nearest thumbnail of 32 x 32, logistic regression on thumbnails.
+def baselines(images: np.ndarray, prepared: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Scores of two baselines without a network: 1-nearest neighbour and logistic regression, on thumbnails of 32 x 32.
+
+    The columns are those of `score`.
 
     Args:
         images: uint8, (rows of the manifest, 150, 150).
-        prepared: the same scans without what tells their source, uint8, (rows, 96, 96): `preprocessing.load_prepared`.
+        prepared: the same scans without traces of their source, uint8, (rows, 96, 96): `preprocessing.load_prepared`.
         manifest: table of the images.
     """
     methods = {"1-nearest neighbour": _nearest_class, "logistic regression": _linear_class}
@@ -173,10 +217,10 @@ def baselines(images, prepared, manifest) -> pd.DataFrame:
     for what, scans in {"": images, ", prepared scans": prepared}.items():
         thumbnails = np.stack([near_copies.standardise(_shrink(scan)) for scan in scans])
         for name, classify in methods.items():
-            for protocol in FOLDS:
+            for protocol in protocols.in_benchmark():
                 scores = _score_baseline(classify, thumbnails, manifest, protocol)
-                rows.append({"network": name + what, "protocol": protocol, **scores})
-    return pd.DataFrame(rows, columns=COLUMNS)
+                rows.append({"network": name + what, "protocol": protocol.name, **scores})
+    return pd.DataFrame(rows, columns=columns(manifest))
 
 
 def _shrink(image):
@@ -189,17 +233,17 @@ def _nearest_class(thumbnails, labels, train, asked):
 
 
 def _linear_class(thumbnails, labels, train, asked):
-    scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty takes for granted
+    scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty assumes
     model = LogisticRegression(C=0.01, solver="newton-cg").fit(scale * thumbnails[train], labels[train])
     return model.predict(scale * thumbnails[asked])
 
 
 def _score_baseline(classify, thumbnails, manifest, protocol):
     labels, groups = manifests.class_indices(manifest), manifest["group"].to_numpy()
-    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+    testing = np.flatnonzero(manifests.is_testing(manifest))
     rows, predicted, unseen = [], [], []
-    for fold in FOLDS[protocol]:
-        split = protocols.split(manifest, protocol, fold)
+    for fold in range(protocol.folds):
+        split = protocol.split(manifest, fold)
         rows.append(split.validation)
         classes = classify(thumbnails, labels, split.train, np.concatenate([split.validation, testing]))
         predicted.append(classes[: len(split.validation)])
@@ -212,61 +256,71 @@ def _score_baseline(classify, thumbnails, manifest, protocol):
     return figures | pd.DataFrame(unseen).mean().to_dict()
 
 
-def recorded() -> list:
-    """The committed runs that count in the table: whole networks, in the published precision, on all images of its protocols."""
+def recorded() -> list[configs.Run]:
+    """The committed runs that enter the table.
+
+    Included are runs of complete networks (no ablations), in the published precision, on all images of a protocol of the
+    benchmark. A seed is left out until all its folds are recorded.
+    """
+    usual = {protocol.name for protocol in protocols.in_benchmark()}
     runs = [run for run in records.load_all(records.RECORDED) if run.config.precision == "mixed_bfloat16"]
-    return [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in FOLDS]
+    runs = [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in usual]
+    folds = Counter((run.label, run.config.protocol, run.config.seed) for run in runs)
+    return [
+        run for run in runs if folds[run.label, run.config.protocol, run.config.seed] >= protocols.get(run.config.protocol).folds
+    ]
 
 
-def combined(runs, manifest) -> list:
-    """The residual networks of the published recipe as they answer with the mirrored scan, and all seeds of a protocol together,
-    both ways.
+def combined(runs: Sequence[configs.Run]) -> list[configs.Prediction]:
+    """Predictions of the published network with test-time augmentation, as an ensemble of seeds, and with both.
 
     Returns:
-        list of runs, see `ensemble`; seeds answer together where there are two or more, in all folds of the protocol.
+        See `ensembles`. Seeds form an ensemble if two or more are recorded in all folds of the protocol.
     """
-    plain = [run for run in runs if scoring.network_name(run.config) == "residual"]
-    mirrored = [ensembles.with_flips(run, manifest) for run in plain]
-    return mirrored + _seeds_together(plain, manifest) + _seeds_together(mirrored, manifest)
+    plain = [run for run in runs if run.config.same_network(configs.config_of(published.NETWORK, run.config.protocol))]
+    mirrored = [ensembles.with_flips(run) for run in plain]
+    return mirrored + _seeds_together(plain) + _seeds_together(mirrored)
 
 
-def _seeds_together(runs, manifest):
+def _seeds_together(runs):
     found = []
-    for protocol, folds in FOLDS.items():
-        by_fold = [[run for run in runs if (run.config.protocol, run.config.fold) == (protocol, fold)] for fold in folds]
+    for protocol in protocols.in_benchmark():
+        of_protocol = [run for run in runs if run.config.protocol == protocol.name]
+        by_fold = [[run for run in of_protocol if run.config.fold == fold] for fold in range(protocol.folds)]
         seeds = set.intersection(*({run.config.seed for run in of_fold} for of_fold in by_fold))
         if len(seeds) > 1:
-            found += [ensembles.together([run for run in of_fold if run.config.seed in seeds], manifest) for of_fold in by_fold]
+            found += [ensembles.together([run for run in of_fold if run.config.seed in seeds]) for of_fold in by_fold]
     return found
 
 
-def table(manifest, own=None) -> pd.DataFrame:
-    """The benchmark's table: the committed baselines, the recorded runs, and what the residual ones say with others.
+def table(manifest: pd.DataFrame, own: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The benchmark's table: the committed baselines, the recorded runs, and ensembles of the published network.
 
     Args:
         manifest: table of the images.
-        own: rows of `evaluate`, which come last; recorded ones of the same networks make way for them.
+        own: rows of `evaluate`, which come last; they replace recorded rows of the same networks.
     """
     runs = recorded()
-    scores = score(runs + combined(runs, manifest), manifest)
+    scores = score(runs + combined(runs), manifest)
     found = pd.concat([pd.read_csv(BASELINES), scores], ignore_index=True)
     if own is None:
         return found
     return pd.concat([found[~found["network"].isin(own["network"])], own], ignore_index=True)
 
 
-def as_markdown(scores) -> str:
-    """A table of `score` for people: percentages, beside each accuracy its intervals."""
-    percent = (100 * scores[ACCURACY[3:] + FURTHER].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+def as_markdown(scores: pd.DataFrame) -> str:
+    """A table of `score` as Markdown: percentages, each accuracy followed by its intervals."""
+    shares = [name for name in scores if name not in ACCURACY[:3]]
+    percent = (100 * scores[shares].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
     shown = scores[["network", "protocol"]].assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
     for over, ends in {"over groups": ["low", "high"], "over seeds": ["seeds_low", "seeds_high"]}.items():
         shown[over] = [f"{low} to {high}" if low else "" for low, high in percent[ends].to_numpy()]
-    for column in [name for name in FURTHER if scores[name].notna().any()]:
+    for column in [name for name in shares if name not in ACCURACY and scores[name].notna().any()]:
         shown[column.replace("_", " ")] = percent[column]
     return text.as_markdown(shown)
 
 
-def write_data(images, prepared, manifest) -> None:
-    """Write what the benchmark commits: ``data/groups.csv`` and ``data/baselines.csv``."""
-    groups_table(manifest).to_csv(GROUPS, index=False, lineterminator="\n")
-    baselines(images, prepared, manifest).round(6).to_csv(BASELINES, index=False, lineterminator="\n")
+def write_data(images: np.ndarray, prepared: np.ndarray, manifest: pd.DataFrame) -> None:
+    """Write the benchmark's committed tables: ``data/groups.csv`` and ``data/baselines.csv``."""
+    tables = {GROUPS: grouping.groups_table(manifest), BASELINES: baselines(images, prepared, manifest).round(6)}
+    text.write_together({path: table.to_csv(index=False, lineterminator="\n") for path, table in tables.items()})

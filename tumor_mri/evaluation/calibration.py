@@ -1,4 +1,6 @@
-"""Whether confidence can be trusted: calibration error, temperature, and what abstaining costs."""
+"""Calibration: does confidence match accuracy? Calibration error, temperature scaling and abstention."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -7,18 +9,21 @@ from tumor_mri import stats
 from tumor_mri.evaluation import scoring
 
 
-def calibration_errors(scores) -> pd.DataFrame:
-    """One row a run of `image_scores`, at its restored epoch: accuracy, confidence (mean) and ece, in percent."""
+def calibration_errors(scores: pd.DataFrame) -> pd.DataFrame:
+    """Calibration of each run at its restored epoch, one row per run, from `scoring.image_scores`.
+
+    Columns: protocol, network, seed, fold; accuracy, confidence (mean) and ece (expected calibration error), in percent.
+    """
     rows = []
-    for key, found in scores.groupby(["protocol", "widths", "seed", "fold"], sort=False):
+    for key, found in scores.groupby(["protocol", "network", "seed", "fold"], sort=False):
         figures = found["right_at_best"].mean(), found["confidence"].mean()
         figures += (stats.calibration_error(found["confidence"], found["right_at_best"]),)
         rows.append((*key, *(100 * figure for figure in figures)))
-    return pd.DataFrame(rows, columns=["protocol", "widths", "seed", "fold", "accuracy", "confidence", "ece"])
+    return pd.DataFrame(rows, columns=["protocol", "network", "seed", "fold", "accuracy", "confidence", "ece"])
 
 
-def calibrate(runs, manifest) -> tuple:
-    """Temperature and threshold, from what runs of one network predicted for images that they did not train on."""
+def calibrate(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> tuple[float, float]:
+    """Temperature and abstention threshold, from the predictions of one network's runs for their validation images."""
     truth = np.concatenate([scoring.truth(run.val_paths, manifest) for run in runs])
     probabilities = np.concatenate([run.val_probabilities for run in runs])
     temperature = stats.fit_temperature(probabilities, truth)
@@ -26,17 +31,26 @@ def calibrate(runs, manifest) -> tuple:
     return temperature, stats.choose_threshold(calibrated.max(axis=1), calibrated.argmax(axis=1) == truth)
 
 
-def answered(probabilities, truth, temperature, abstain_below) -> dict:
-    """What a calibrated confidence does to some scans.
+def answered(
+    probabilities: np.ndarray, truth: np.ndarray, temperature: float | np.ndarray, abstain_below: float | np.ndarray
+) -> dict[str, float]:
+    """Accuracy, coverage and calibration of a network that abstains when its calibrated confidence is low.
 
     Args:
-        probabilities: of a network, not calibrated, (scans, 4).
+        probabilities: predicted by the network, not calibrated, (scans, 4).
         truth: class indices, (scans,).
-        temperature, abstain_below: as in `Published`, for all scans or for each, (scans,).
+        temperature, abstain_below: as in `models.Published`; one number for all scans, or one per scan, (scans,).
 
     Returns:
-        scans (how many); accuracy (of all); answered (share of the scans that it does not abstain from); accuracy_answered (of
-        those); ece and ece_calibrated (calibration error before and after the temperature). All but the first are shares of 1.
+        scans (how many); accuracy (of all); answered (share of the scans that the network does not abstain from);
+        accuracy_answered (of those); ece and ece_calibrated (calibration error before and after temperature scaling). All but
+        the first are shares of 1.
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.55, 0.45]])
+        >>> found = answered(probabilities, np.array([0, 1, 1, 1]), temperature=1, abstain_below=0.7)
+        >>> found["answered"].item(), found["accuracy_answered"].item()
+        (0.5, 1.0)
     """
     calibrated = stats.soften(probabilities, np.broadcast_to(temperature, len(truth))[:, None])
     right, confidence = probabilities.argmax(axis=1) == truth, calibrated.max(axis=1)

@@ -1,5 +1,6 @@
-"""Accuracies, recalls and differences between networks, with their intervals."""
+"""Accuracies, recalls and differences between networks, with confidence intervals."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -7,42 +8,57 @@ import numpy as np
 import pandas as pd
 
 from tumor_mri import stats
-from tumor_mri.datasets import manifests
+from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import scoring
 
-SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two is too wide to say anything
-_PAIRED = ["protocol", "seed", "fold"]  # what two runs share that are compared as a pair
+SEEDS_FOR_AN_INTERVAL = 3  # the t interval of two seeds is too wide to be useful
+_PAIRED = ["protocol", "seed", "fold"]  # columns in which the two runs of a pair agree
 
 
-def accuracy_table(scores) -> pd.DataFrame:
-    """One row a protocol and network: seeds, images, accuracy (cross-fitted), low, high, over; see `mean_and_interval`."""
+def accuracy_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per protocol and network, from `scoring.image_scores`.
+
+    Columns: protocol, network, seeds (how many), images, accuracy (cross-fitted), low, high, over; see `mean_and_interval`.
+    """
     rows = [
         {
             "protocol": protocol,
-            "widths": widths,
+            "network": network,
             "seeds": found["seed"].nunique(),
             "images": found["path"].nunique(),
-            **dict(zip(("accuracy", "low", "high", "over"), mean_and_interval(found))),
+            **dict(zip(("accuracy", "low", "high", "over"), mean_and_interval(found), strict=True)),
         }
-        for (protocol, widths), found in scores.groupby(["protocol", "widths"], sort=False)
+        for (protocol, network), found in scores.groupby(["protocol", "network"], sort=False)
     ]
     return pd.DataFrame(rows)
 
 
-def mean_and_interval(scores) -> tuple:
-    """Mean of ``right`` in rows of `image_scores`, low and high end of its 95 % interval, and what that is over.
+def mean_and_interval(scores: pd.DataFrame) -> tuple[float, float, float, str]:
+    """Mean of ``right`` in rows of `scoring.image_scores`, its 95 % interval (low, high), and what the interval is over.
 
-    From three seeds on it is the one over ``seeds``, `over_seeds`. With fewer, and under ``grouped``, which asks about other
-    patients, it is the one over ``groups``, `over_groups`.
+    With three or more seeds the interval is over ``seeds``: see `over_seeds`. With fewer, and under protocols such as
+    ``grouped`` that ask about other patients, it is over ``groups``: see `over_groups`.
+
+    Example:
+        >>> from tumor_mri.runs import configs, records
+        >>> run = records.find(configs.config_of("residual", "grouped", fold=1), [records.RECORDED])
+        >>> mean, low, high, over = mean_and_interval(scoring.image_scores([run], manifests.load_manifest()))
+        >>> bool(low < mean < high), over
+        (True, 'groups')
     """
     mean, seeds = scoring.per_image(scores)["right"].mean(), over_seeds(scores)
-    if set(scores["protocol"]) == {"grouped"} or np.isnan(seeds).any():
+    if about_patients(scores) or np.isnan(seeds).any():
         return mean, *over_groups(scores), "groups"
     return mean, *seeds, "seeds"
 
 
-def over_seeds(scores) -> tuple:
-    """Low and high end of the 95 % t interval over seeds: what other trainings of the same network would give.
+def about_patients(scores: pd.DataFrame) -> bool:
+    """Whether all protocols of a table ask about other patients; their main interval is then over groups."""
+    return {protocols.get(name).interval for name in scores["protocol"].unique()} == {"groups"}
+
+
+def over_seeds(scores: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % t interval over seeds (low, high): uncertainty about other trainings of the same network.
 
     NaN for fewer than three seeds.
     """
@@ -53,21 +69,21 @@ def over_seeds(scores) -> tuple:
     return mean - half, mean + half
 
 
-def over_groups(scores) -> tuple:
-    """Low and high end of the 95 % interval by bootstrap over groups of the images' means: what other patients would give."""
+def over_groups(scores: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % interval by bootstrap over groups of images (low, high): uncertainty about other patients."""
     images = scoring.per_image(scores)
     return stats.group_interval(images["right"], images["group"])
 
 
-def class_recalls(scores) -> pd.DataFrame:
-    """Recall of each class under each protocol, mean over runs, with its interval over groups; of 1.
+def class_recalls(scores: pd.DataFrame) -> pd.DataFrame:
+    """Recall of each class under each protocol, averaged over runs, with its interval over groups; of 1.
 
     Columns: protocol, class, images, recall, low, high; a class without images has no row.
     """
     rows = []
     for protocol, of_protocol in scores.groupby("protocol", sort=False):
         images = scoring.per_image(of_protocol)
-        for name in [name for name in manifests.NAMES if name in set(images["class"])]:
+        for name in manifests.in_class_order(images["class"]):
             found = images[images["class"] == name]
             rows.append(
                 (protocol, name, len(found), found["right"].mean(), *stats.group_interval(found["right"], found["group"]))
@@ -75,11 +91,11 @@ def class_recalls(scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["protocol", "class", "images", "recall", "low", "high"])
 
 
-def recall_differences(first, second) -> pd.DataFrame:
-    """How much higher ``right`` is in `second` than in `first`, over all images and by class, in points.
+def recall_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """How much higher accuracy and recall are in `second` than in `first`, in percentage points.
 
     Args:
-        first, second: tables of `image_scores`. On the same images the comparison is by image.
+        first, second: tables of `scoring.image_scores`. Images that are in both are compared as pairs.
 
     Returns:
         Columns: class (``all`` for all images), images (of `first`), first and second (means, of 1), difference, low and high
@@ -87,7 +103,7 @@ def recall_differences(first, second) -> pd.DataFrame:
     """
     first, second = scoring.per_image(first), scoring.per_image(second)
     rows = []
-    for name in ("all", *manifests.NAMES):
+    for name in ("all", *manifests.in_class_order(pd.concat([first, second])["class"])):
         one, other = (found if name == "all" else found[found["class"] == name] for found in (first, second))
         if len(one) and len(other):
             difference = [100 * value for value in stats.group_difference(one, other)]
@@ -95,49 +111,52 @@ def recall_differences(first, second) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "first", "second", "difference", "low", "high"])
 
 
-def run_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
-    """Accuracy (cross-fitted) of each run minus that of a reference's run of the same protocol, seed and fold, in points.
+def run_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
+    """Difference in accuracy (cross-fitted) between each run and the reference network's run, in percentage points.
 
     Args:
-        scores: `image_scores`.
-        reference: a network, as the column widths names it.
+        scores: table of `scoring.image_scores`.
+        reference: a network, by its name in the column network.
 
     Returns:
-        Columns: protocol, widths, seed, fold, difference; a run without such a partner has no row.
+        Columns: protocol, network, seed, fold, difference. Runs are paired by protocol, seed and fold; a run without a partner
+        has no row.
     """
     runs = scoring.run_scores(scores)
-    is_reference = runs["widths"] == reference
+    is_reference = runs["network"] == reference
     pairs = runs[~is_reference].merge(runs[is_reference], on=_PAIRED, suffixes=("", "_reference"))
     pairs["difference"] = 100 * (pairs["accuracy"] - pairs["accuracy_reference"])
-    return pairs[["protocol", "widths", "seed", "fold", "difference"]]
+    return pairs[["protocol", "network", "seed", "fold", "difference"]]
 
 
-def mean_of_seeds(scores) -> pd.DataFrame:
-    """Rows of `image_scores` averaged over seeds, image by image, as if they were of seed 1.
+def mean_of_seeds(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `scoring.image_scores` averaged over seeds, image by image, and labelled as seed 1.
 
-    For the reference of `network_differences`: a run of one seed is then held against what another network reaches in the mean,
-    and not against the luck of one training.
+    For the reference of `network_differences`: a network with one seed is then compared with the average training of the
+    reference, not with a single one that may be lucky.
     """
-    same = ["protocol", "widths", "fold", "path", "group", "class"]
+    same = ["protocol", "network", "fold", "path", "group", "class"]
     return scores.groupby(same, sort=False, as_index=False).mean(numeric_only=True).assign(seed=1)[scores.columns]
 
 
-def network_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
-    """How each network differs from a reference in accuracy (cross-fitted), in points; a row a protocol and network.
+def network_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
+    """Difference in accuracy (cross-fitted) between each network and a reference, in percentage points.
+
+    The 95 % interval is over ``seeds`` with three or more pairs of seeds (`stats.paired_difference`). With fewer, and under
+    protocols such as ``grouped`` that ask about other patients, it is over ``groups`` (`stats.group_difference`).
 
     Args:
-        scores, reference: as `run_differences` takes them.
+        scores, reference: see `run_differences`.
 
     Returns:
-        Columns: protocol, widths, pairs (of seeds), over (what the 95 % interval is over: ``seeds`` from three pairs on, by
-        `statistics.paired_difference`; with fewer, and under ``grouped``, which asks about patients, ``groups``, by
-        `statistics.group_difference`), difference, low, high, detectable (NaN over groups).
+        One row per protocol and network. Columns: protocol, network, pairs (of seeds), over (``seeds`` or ``groups``),
+        difference, low, high, detectable (see `stats.detectable_difference`; NaN over groups).
     """
     rows = []
-    for (protocol, widths), found in run_differences(scores, reference).groupby(["protocol", "widths"], sort=False):
+    for (protocol, network), found in run_differences(scores, reference).groupby(["protocol", "network"], sort=False):
         paired = scores.merge(found[_PAIRED], on=_PAIRED)
-        one, other = (paired[paired["widths"] == name] for name in (reference, widths))
-        if protocol != "grouped" and found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
+        one, other = (paired[paired["network"] == name] for name in (reference, network))
+        if not about_patients(found) and found["seed"].nunique() >= SEEDS_FOR_AN_INTERVAL:
             means = (100 * part.groupby("seed")["right"].mean() for part in (one, other))
             row = {"over": "seeds", **stats.paired_difference(*means)}
         else:
@@ -145,37 +164,37 @@ def network_differences(scores, reference=scoring.BASE) -> pd.DataFrame:
                 100 * value for value in stats.group_difference(scoring.per_image(one), scoring.per_image(other))
             )
             row = {"over": "groups", "pairs": found["seed"].nunique(), "difference": difference, "low": low, "high": high}
-        rows.append({"protocol": protocol, "widths": widths, **row})
-    columns = ["protocol", "widths", "pairs", "over", "difference", "low", "high", "detectable"]
+        rows.append({"protocol": protocol, "network": network, **row})
+    columns = ["protocol", "network", "pairs", "over", "difference", "low", "high", "detectable"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def mcnemar_pairs(scores) -> pd.DataFrame:
-    """McNemar's test for every two runs of a protocol that differ in the seed alone, or in the widths alone.
+def mcnemar_pairs(scores: pd.DataFrame) -> pd.DataFrame:
+    """McNemar's test for every two runs of a protocol that differ only in the seed, or only in the network.
 
-    Folds of one network and seed are one, and each is taken at its restored epochs. Columns: protocol, differ (``seed`` or
-    ``widths``), first, second, discordant (images that only one of them names rightly), p.
+    Folds of one network and seed are pooled, each at its restored epoch. Columns: protocol, differ (``seed`` or ``network``),
+    first, second, discordant (images that only one of the two classifies correctly), p.
     """
     rows = []
     for protocol, found in scores.groupby("protocol", sort=False):
-        right = found.pivot(index="path", columns=["widths", "seed"], values="right_at_best")
+        right = found.pivot(index="path", columns=["network", "seed"], values="right_at_best")
         for first, second in combinations(right.columns, 2):
             if (first[0] == second[0]) == (first[1] == second[1]):
                 continue
             one, other = right[[first, second]].dropna().to_numpy(dtype=bool).T
-            names = [f"{widths} seed {seed}" for widths, seed in (first, second)]
-            differ = "seed" if first[0] == second[0] else "widths"
+            names = [f"{network} seed {seed}" for network, seed in (first, second)]
+            differ = "seed" if first[0] == second[0] else "network"
             rows.append((protocol, differ, *names, int((one != other).sum()), stats.mcnemar(one, other)))
     return pd.DataFrame(rows, columns=["protocol", "differ", "first", "second", "discordant", "p"])
 
 
-def precision_scores(runs, manifest) -> pd.DataFrame:
-    """The table of `image_scores` for runs of two precisions, whose names stand in the column widths.
+def precision_scores(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFrame:
+    """The table of `scoring.image_scores` for runs of two precisions, with the precision in the column network.
 
-    The one place where precisions stand side by side, for `network_differences`: `check_comparable` still refuses to pool them.
+    For `network_differences`. Only here are precisions compared; everywhere else `scoring.check_comparable` refuses to mix them.
 
     Raises:
-        EvaluationError: where runs differ in more than seed and precision, or a seed lacks its partner.
+        EvaluationError: if runs differ in more than seed and precision, or a seed lacks its partner.
     """
     scoring.refuse_mixtures_of_environments(runs)
     scoring.refuse_mixture("settings", [replace(run.config, seed=1, precision="float32").key for run in runs])
@@ -185,5 +204,5 @@ def precision_scores(runs, manifest) -> pd.DataFrame:
     if len(found) != 2 or len({frozenset(run.config.seed for run in same) for same in found.values()}) != 1:
         raise scoring.EvaluationError("each seed needs a run in each of two precisions")
     return pd.concat(
-        [scoring.image_scores(same, manifest).assign(widths=name) for name, same in found.items()], ignore_index=True
+        [scoring.image_scores(same, manifest).assign(network=name) for name, same in found.items()], ignore_index=True
     )

@@ -1,7 +1,7 @@
-"""What worse scans do to a network: noise, blur, weak contrast, a tilted head, strong JPEG compression, three strengths of each.
+"""Corrupted scans: noise, blur, low contrast, rotation and JPEG compression, each at three strengths.
 
-A scan is spoiled as its file holds it, before anything that a network does with it. After Hendrycks and Dietterich, Benchmarking
-Neural Network Robustness to Common Corruptions (2019, https://arxiv.org/abs/1903.12261).
+A scan is corrupted at the resolution of its file, before any preprocessing. After Hendrycks and Dietterich, Benchmarking Neural
+Network Robustness to Common Corruptions (2019, https://arxiv.org/abs/1903.12261).
 """
 
 import io
@@ -12,57 +12,64 @@ from PIL import Image
 from scipy import ndimage
 
 
-def spoil(scan, kind, strength, path="") -> np.ndarray:
-    """A scan made worse, in the pixels of its file: equal noise is less in a scan of more pixels, once it is shrunk.
+def corrupt(scan: np.ndarray, kind: str, strength: float, path: str = "") -> np.ndarray:
+    """A corrupted copy of a scan, at the resolution of its file.
+
+    The same noise matters less in a scan of more pixels, because shrinking the scan averages it out.
 
     Args:
         scan: grey, uint8, (height, width).
-        kind: one of `SPOILS`.
-        strength: the number that `kind` takes, such as one of `STRENGTHS`.
-        path: names the scan; noise depends on it, so that it is the same for each network and in each session.
+        kind: one of `CORRUPTIONS`.
+        strength: the parameter of the corruption, such as one of `STRENGTHS`.
+        path: of the scan; it seeds the random numbers, which makes them the same for each network and in each session.
 
     Returns:
         uint8, of the same shape.
 
     Raises:
         ValueError: for an unknown kind.
+
+    Example:
+        >>> scan = np.array([[0, 100], [100, 200]], dtype=np.uint8)
+        >>> corrupt(scan, "contrast", 0.5).tolist()
+        [[50, 100], [100, 150]]
     """
-    if kind not in SPOILS:
-        raise ValueError(f"unknown kind {kind!r}: choose one of {', '.join(SPOILS)}")
+    if kind not in CORRUPTIONS:
+        raise ValueError(f"unknown corruption {kind!r}: choose one of {', '.join(CORRUPTIONS)}")
     generator = np.random.default_rng(zlib.crc32(f"{path} {kind} {strength}".encode()))
-    spoiled = SPOILS[kind](scan, strength, generator)
-    return np.clip(np.rint(spoiled), 0, 255).astype(np.uint8)
+    corrupted = CORRUPTIONS[kind](scan, strength, generator)
+    return np.clip(np.rint(corrupted), 0, 255).astype(np.uint8)
 
 
 def _noise(scan, deviation, generator):
-    """Independent Gaussian noise; `deviation` in grey levels."""
+    """Independent Gaussian noise; its standard `deviation` in grey levels."""
     return scan + generator.normal(0, deviation, scan.shape)
 
 
 def _blur(scan, share, generator):
-    """A Gaussian blur; its deviation is a `share` of the longer side, in percent."""
+    """Gaussian blur; its standard deviation is `share` percent of the longer side."""
     return ndimage.gaussian_filter(scan.astype(float), share / 100 * max(scan.shape), mode="nearest")
 
 
 def _contrast(scan, factor, generator):
-    """Grey levels drawn towards their mean: `factor` 1 keeps them, 0 leaves one grey."""
+    """Grey levels moved towards their mean: `factor` 1 keeps them, 0 makes all of them equal."""
     return scan.mean() + factor * (scan - scan.mean())
 
 
 def _rotation(scan, degrees, generator):
-    """Turned about its middle, to either side; black where there was nothing."""
+    """Rotation about the centre, in a random direction; the corners are filled with black."""
     return ndimage.rotate(scan.astype(float), degrees * generator.choice((-1, 1)), reshape=False, order=1)
 
 
 def _jpeg(scan, quality, generator):
-    """Compressed and read again; `quality` as Pillow counts it, 1 to 95."""
+    """JPEG compression; `quality` on Pillow's scale, 1 to 95."""
     buffer = io.BytesIO()
     Image.fromarray(scan).save(buffer, "JPEG", quality=int(quality))
     with Image.open(buffer) as image:
         return np.asarray(image, dtype=float)
 
 
-SPOILS = {"noise": _noise, "blur": _blur, "contrast": _contrast, "rotation": _rotation, "JPEG quality": _jpeg}
+CORRUPTIONS = {"noise": _noise, "blur": _blur, "contrast": _contrast, "rotation": _rotation, "JPEG quality": _jpeg}
 STRENGTHS = {  # weak, medium, strong
     "noise": (10, 25, 50),
     "blur": (0.5, 1.0, 2.0),

@@ -1,57 +1,49 @@
-"""Networks that answer together: a network with the mirrored scan beside the scan, and runs of several seeds.
+"""Ensembles: one run averaged over a scan and its mirror image (test-time augmentation), or runs of several seeds averaged.
 
-Each gives a `training.Run` that predicts the mean of probabilities, and is scored like any other.
+Each is a `configs.Prediction`: the mean of the members' probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from tumor_mri.evaluation import scoring
-from tumor_mri.runs import configs
+from tumor_mri.runs.configs import Prediction, Run
 
 
-def with_flips(run: configs.Run, manifest) -> configs.Run:
-    """A run whose probabilities are the mean of those for each scan and for the scan mirrored left to right.
+def with_flips(run: Run) -> Prediction:
+    """Test-time augmentation: the mean of a run's probabilities for each scan and for the scan mirrored left to right.
 
     Raises:
-        ValueError: where the run did not record mirrored scans.
+        ValueError: if the run did not record mirrored scans.
     """
-    if run.val_flipped is None:
-        raise ValueError(f"{run.config.key} has not recorded what it says of mirrored scans")
+    if run.val_flipped is None or run.test_flipped is None:
+        raise ValueError(f"{run.config.key} has no recorded predictions for mirrored scans")
     validation = (run.val_probabilities + run.val_flipped) / 2
     testing = (run.test_probabilities + run.test_flipped) / 2
-    return _answering(run, f"{run.config.network}, flips", validation, testing, manifest)
+    return Prediction((run,), "flips", validation, testing)
 
 
-def together(runs, manifest) -> configs.Run:
-    """Runs of several seeds as one, whose probabilities are their mean.
+def together(runs: Sequence[Run | Prediction]) -> Prediction:
+    """An ensemble of several seeds: the mean of the runs' probabilities.
 
     Args:
-        runs: of one network, recipe, protocol and fold.
-        manifest: table of the images.
+        runs: runs, or predictions of `with_flips`, of one network, recipe, protocol and fold.
 
     Raises:
-        ValueError: where they differ in more than the seed.
+        ValueError: if they differ in more than the seed.
+
+    Example:
+        >>> from tumor_mri.runs import configs, records
+        >>> seeds = [configs.config_of("residual", "grouped", fold=1, seed=seed) for seed in (1, 2)]
+        >>> together([records.find(config, [records.RECORDED]) for config in seeds]).label
+        'residual, 2 seeds together'
     """
-    if len({replace(run.config, seed=1) for run in runs}) > 1:
-        raise ValueError("only runs that differ in nothing but the seed answer together")
+    ways = {run.how for run in runs if isinstance(run, Prediction)}
+    if len({replace(run.config, seed=1) for run in runs}) > 1 or len({run.label for run in runs}) > 1:
+        raise ValueError("an ensemble needs runs that differ in nothing but the seed")
+    members = tuple(member for run in runs for member in getattr(run, "members", (run,)))
+    how = ", ".join([*ways, f"{len(runs)} seeds together"])
     validation = np.mean([run.val_probabilities for run in runs], axis=0)
     testing = np.mean([run.test_probabilities for run in runs], axis=0)
-    return _answering(runs[0], f"{runs[0].config.network}, {len(runs)} seeds together", validation, testing, manifest)
-
-
-def _answering(run, name, validation, testing, manifest):
-    """The run that gives these probabilities; nothing of it was trained, so that it has one epoch."""
-    classes = validation.argmax(axis=1).astype(np.uint8)
-    accuracy = float((classes == scoring.truth(run.val_paths, manifest)).mean())
-    return replace(
-        run,
-        config=replace(run.config, network=name),
-        history={name: [values[-1]] for name, values in run.history.items()} | {"val_accuracy": [accuracy]},
-        val_classes=classes[None],
-        val_probabilities=validation,
-        test_probabilities=testing,
-        val_flipped=None,
-        test_flipped=None,
-    )
+    return Prediction(members, how, validation, testing)

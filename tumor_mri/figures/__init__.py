@@ -1,4 +1,4 @@
-"""Every figure, in one style. Each prints one sentence, computed from the data that it plots."""
+"""All figures, in one style. Each figure prints one sentence, computed from the data that it plots."""
 
 from tumor_mri.figures.about_dataset import (
     class_counts,
@@ -39,13 +39,15 @@ from tumor_mri.figures.scores import (
     reliability,
 )
 from tumor_mri.figures.style import (
-    PROTOCOL_NAMES,
-    SHORT_NAMES,
+    colours_of,
     draw_row,
     finish,
     in_order,
     label_rows,
     network_names,
+    only_report_splits,
+    protocols_of,
+    readable_on,
     row_label,
     run_name,
     show_picture,
@@ -55,14 +57,13 @@ from tumor_mri.figures.style import (
 )
 
 __all__ = [
-    "PROTOCOL_NAMES",
-    "SHORT_NAMES",
     "abstention",
     "accuracy_by_nearest",
     "accuracy_by_part",
     "benchmark_scores",
     "class_counts",
     "class_recalls",
+    "colours_of",
     "confused_scans",
     "confusion_heat_map",
     "draw_row",
@@ -88,7 +89,10 @@ __all__ = [
     "neighbours_beside_network",
     "network_differences",
     "network_names",
+    "only_report_splits",
+    "protocols_of",
     "quality",
+    "readable_on",
     "reliability",
     "robustness_curves",
     "row_label",

@@ -1,41 +1,62 @@
-"""The gallery: what a network names right and wrong, beside the most alike image of those that trained it."""
+"""The gallery: correctly and wrongly classified scans, each next to its most similar training image."""
+
+from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from tumor_mri.audit import near_copies
 from tumor_mri.datasets import manifests
 from tumor_mri.evaluation import scoring
 from tumor_mri.figures import style
+from tumor_mri.runs import configs
 from tumor_mri.study import gap
 
-# inches: of a scan, between a scan and its neighbour, between pairs, of the words above, of the probabilities
-_SIDE, _GAP, _PAIR_GAP, _WORDS, _BAR = 1.0, 0.08, 0.18, 0.38, 0.17
+if TYPE_CHECKING:
+    import ipywidgets
+
+# inches: side of a scan, gap between a scan and its neighbour, gap between pairs, heights of the title and the probabilities
+_SIDE, _GAP, _PAIR_GAP, _TITLE, _BAR = 1.0, 0.08, 0.18, 0.38, 0.17
 _NO_KERNEL = (
     "Run this notebook to choose a network, a class, and right or wrong answers here: a stored page has no kernel to draw them."
 )
 
 
-def gallery(run, manifest, thumbnails=None, folder=None, classes=manifests.NAMES, answers=(True, False), columns=2):
-    """Scans that a network names right and wrong, a row a class; beside each the most alike image of those that trained it.
+def gallery(
+    run: configs.Run,
+    manifest: pd.DataFrame,
+    thumbnails: np.ndarray | None = None,
+    folder: Path | str | None = None,
+    classes: Sequence[str] | None = None,
+    answers: Sequence[bool] = (True, False),
+    columns: int = 2,
+) -> Figure | None:
+    """Correctly and wrongly classified scans, one row per class, each next to its most similar training image.
 
-    Of the scans that may be shown (see `figures.may_be_shown`) those drawn are evenly spaced from the surest answer to the least
-    sure: a rule, not a choice. Frames have the colour of an image's class, bars are the four probabilities. Phantoms without a
-    dataset.
+    The scans are a fixed sample of those that may be shown (see `manifests.may_be_shown`): evenly spaced from the most to the
+    least confident answer. The colour of a frame is the class of the image, and the bars are the probabilities of the classes.
+    Without a dataset, phantoms are drawn.
 
     Args:
-        run: a `training.Run`; the scans are its validation images.
-        thumbnails: `audit.manifest_thumbnails`; None without a dataset: see `audit.nearest_trained`.
+        run: the scans are its validation images.
+        manifest: table of the images.
+        thumbnails: `audit.manifest_thumbnails`; None without a dataset, see `gap.nearest_trained`.
         folder: the dataset's folder, or None.
-        classes: true classes, of `dataset.NAMES`.
-        answers: True for right ones, False for wrong ones, or both.
-        columns: scans of each class and kind of answer, at the most.
+        classes: labels of the true classes; None for all.
+        answers: True for correct answers, False for wrong ones, or both.
+        columns: maximum number of scans of each class and kind of answer.
 
     Returns:
-        The figure; None where no scan can be drawn, which the sentence then says.
+        The figure; None if no scan can be drawn, which the printed sentence then says.
     """
+    classes = manifests.dataset_of(manifest).labels if classes is None else classes
     images = scoring.answers(run, manifest).join(gap.nearest_trained(run, manifest, thumbnails))
     images["probabilities"] = list(run.val_probabilities)
     images = images[images["truth"].isin(classes)]
@@ -44,47 +65,51 @@ def gallery(run, manifest, thumbnails=None, folder=None, classes=manifests.NAMES
     drawn = {}
     for name in classes:
         for right in answers:
-            drawn[name, right] = _evenly(shown[(shown["truth"] == name) & (shown["right"] == right)], columns)
+            drawn[name, right] = _evenly_spaced(shown[(shown["truth"] == name) & (shown["right"] == right)], columns)
     sentence = _gallery_sentence(run, images, answers, drawn, columns, folder)
     if not any(map(len, drawn.values())):
         print(sentence)
         return None
-    figure, boxes = _gallery_boxes(run, images, classes, answers, columns)
-    for kind, some in drawn.items():
-        if not len(some):
-            _write(boxes[kind][0][0], f"{kind[0]}:\nnone to show")
-        for box, image in zip(boxes[kind], some.itertuples()):
-            _draw_answer(box, image, folder, may_be_shown)
+    figure, axes = _gallery_axes(run, images, classes, answers, columns)
+    for kind, chosen in drawn.items():
+        if not len(chosen):
+            _write_text(axes[kind][0][0], f"{kind[0]}:\nnone to show")
+        for triple, image in zip(axes[kind][: len(chosen)], chosen.itertuples(), strict=True):
+            _draw_answer(triple, image, folder, may_be_shown, manifests.dataset_of(manifest).labels)
     return style.finish(figure, sentence)
 
 
-def _evenly(images, count):
+def _evenly_spaced(images, count):
     """At most `count` rows, evenly spaced from the first to the last."""
     return images.iloc[np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)]
 
 
-def _gallery_boxes(run, images, classes, answers, columns):
-    """A figure, and in it, by class and kind of answer, triples of axes: a scan, its neighbour, the probabilities below them."""
-    pair, row = 2 * _SIDE + _GAP + _PAIR_GAP, _WORDS + _SIDE + _BAR + 0.16
+def _gallery_axes(run, images, classes, answers, columns):
+    """A figure, and a dict from class and kind of answer to triples of axes: scan, neighbour, probabilities below them."""
+    dataset = manifests.get(run.config.dataset)
+    pair, row = 2 * _SIDE + _GAP + _PAIR_GAP, _TITLE + _SIDE + _BAR + 0.16
     width, height = len(answers) * (columns * pair + _PAIR_GAP), 0.3 + len(classes) * row + 0.35
-    figure = plt.figure(figsize=(width, height), layout="none")  # each axis has its place: all scans are of one size
-    boxes = {}
+    figure = plt.figure(figsize=(width, height), layout="none")  # axes are placed by hand: all scans have the same size
+    axes = {}
     for part, right in enumerate(answers):
         start = part * (columns * pair + _PAIR_GAP) + _PAIR_GAP
         count = f"{(images['right'] == right).sum()} of {len(images)}"
-        title = f"{scoring.network_name(run.config)}, {'right' if right else 'wrong'}: {count}"
+        title = f"{run.label}, {'right' if right else 'wrong'}: {count}"
         figure.text((start + (columns * pair - _PAIR_GAP) / 2) / width, 1 - 0.15 / height, title, ha="center", va="center")
         for number, name in enumerate(classes):
-            top = 0.3 + number * row + _WORDS
+            top = 0.3 + number * row + _TITLE
             lefts = start + pair * np.arange(columns)
-            boxes[name, right] = [_pair_of_axes(figure, left, top) for left in lefts]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, label=name) for name, colour in style.CLASS_COLOURS.items()]
+            axes[name, right] = [_three_axes(figure, left, top) for left in lefts]
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, color=colour, label=name)
+        for name, colour in zip(dataset.labels, dataset.colours, strict=True)
+    ]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=9)
-    return figure, boxes
+    return figure, axes
 
 
-def _pair_of_axes(figure, left, top):
-    """Three empty axes at a place, in inches from the figure's upper left corner."""
+def _three_axes(figure, left, top):
+    """Three empty axes at a position in inches from the upper left corner of the figure."""
     width, height = figure.get_size_inches()
     below = top + _SIDE + 0.06
     places = [(left, top, _SIDE, _SIDE), (left + _SIDE + _GAP, top, _SIDE, _SIDE), (left, below, 2 * _SIDE + _GAP, _BAR)]
@@ -94,49 +119,50 @@ def _pair_of_axes(figure, left, top):
     return axes
 
 
-def _draw_answer(axes, image, folder, may_be_shown):
-    """A scan, the most alike image of those that trained, and what the network says."""
+def _draw_answer(axes, image, folder, may_be_shown, labels):
+    """Draw a scan, its most similar training image, and the answer of the network."""
     scan, near, bar = axes
     _draw_framed(scan, image.Index, image.truth, folder)
     scan.set_title(f"{image.truth}\ncalled {image.predicted}", fontsize=7.5, pad=3)
     if image.nearest is None:
-        _write(near, "nearest not known\nwithout the dataset")
+        _write_text(near, "nearest not known\nwithout the dataset")
     else:
         group = "same group" if image.same_group else "other group"
         near.set_title(f"nearest: {image.nearest_class}\n{image.correlation:.3f}, {group}", fontsize=7.5, pad=3)
         if may_be_shown[image.nearest]:
             _draw_framed(near, image.nearest, image.nearest_class, folder)
         else:
-            _write(near, "may not be shown:\nno slice of\nthe Cheng set")
-    _draw_probabilities(bar, image.probabilities)
+            _write_text(near, "may not be shown:\nno slice of\nthe Cheng set")
+    _draw_probabilities(bar, image.probabilities, labels)
 
 
-def _write(axis, words):
+def _write_text(axis, words):
+    """Write words into the middle of an axis."""
     axis.text(0.5, 0.5, words, ha="center", va="center", fontsize=7.5, transform=axis.transAxes)
 
 
 def _draw_framed(axis, path, name, folder):
-    """A scan in a square frame of its class's colour."""
+    """Draw a scan in a square frame with the colour of its class."""
     axis.axis("on")
-    style.show_scan(axis, path, manifests.CLASSES[manifests.NAMES.index(name)], folder, seed=zlib.crc32(path.encode()))
+    style.show_scan(axis, path, Path(path).parent.name, folder, seed=zlib.crc32(path.encode()))
     axis.set_aspect("equal", adjustable="datalim")
     axis.set_facecolor("black")
-    axis.spines[:].set(visible=True, color=style.CLASS_COLOURS[name], linewidth=2.5)
+    axis.spines[:].set(visible=True, color=manifests.label_colour(name), linewidth=2.5)
 
 
-def _draw_probabilities(axis, probabilities):
-    """The four probabilities as parts of one bar, with their numbers where there is room."""
+def _draw_probabilities(axis, probabilities, labels):
+    """Draw the probabilities of the classes as parts of one bar; large ones are also written as numbers."""
     starts = np.cumsum(probabilities) - probabilities
-    for name, start, share in zip(manifests.NAMES, starts, probabilities):
-        axis.barh(0, share, left=start, color=style.CLASS_COLOURS[name], edgecolor="white", linewidth=0.5)
+    for name, start, share in zip(labels, starts, probabilities, strict=True):
+        axis.barh(0, share, left=start, color=manifests.label_colour(name), edgecolor="white", linewidth=0.5)
         if share > 0.14:
-            colour = "white" if name == "glioma" else "black"
+            colour = style.readable_on(manifests.label_colour(name))
             axis.text(start + share / 2, 0, f"{share:.0%}", ha="center", va="center_baseline", fontsize=7.5, color=colour)
     axis.set(xlim=(0, 1), ylim=(-0.4, 0.4))
 
 
 def _gallery_sentence(run, images, answers, drawn, columns, folder):
-    kinds = [_seen_sentence(images[images["right"] == right], "right" if right else "wrong", len(images)) for right in answers]
+    kinds = [_leakage_sentence(images[images["right"] == right], "right" if right else "wrong", len(images)) for right in answers]
     names = ", ".join(dict.fromkeys(name for name, _ in drawn))
     count = sum(map(len, drawn.values()))
     how = "None drawn: there is none that may be shown."
@@ -146,34 +172,40 @@ def _gallery_sentence(run, images, answers, drawn, columns, folder):
     return " ".join([f"{style.run_name(run)}, validation images of {names}.", *kinds, how])
 
 
-def _seen_sentence(images, kind, total):
-    """How often some answers are about images that the network has as good as seen."""
-    said = f"Named {kind}: {len(images)} of {total}"
+def _leakage_sentence(images, kind, total):
+    """For what share of the answers the training images included the same group, or a near-duplicate."""
+    sentence = f"Named {kind}: {len(images)} of {total}"
     if not len(images):
-        return f"{said}."
+        return f"{sentence}."
     near = images["correlation"] > near_copies.NEAR_COPY
     same = images["nearest_class"] == images["truth"]
     known = images["nearest"].notna()
-    said = f"{said}; an image of the same group trained for {images['group_trained'].mean():.0%} of these"
+    sentence = f"{sentence}; an image of the same group trained for {images['group_trained'].mean():.0%} of these"
     if known.all():
-        said = f"{said}, a near-copy for {near.mean():.0%}, and the nearest that trained has the true class for {same.mean():.0%}"
-    return f"{said}."
+        sentence += f", a near-copy for {near.mean():.0%}, and the nearest that trained has the true class for {same.mean():.0%}"
+    return f"{sentence}."
 
 
-def gallery_chooser(runs, manifest, thumbnails=None, folder=None):
-    """Drop-downs for network, class, and right or wrong answers, that draw a `gallery`, where a kernel runs; else one sentence.
+def gallery_chooser(
+    runs: Sequence[configs.Run],
+    manifest: pd.DataFrame,
+    thumbnails: np.ndarray | None = None,
+    folder: Path | str | None = None,
+) -> ipywidgets.VBox:
+    """Drop-down menus for network, class, and correct or wrong answers, which draw a `gallery`; one sentence without a kernel.
 
     Args:
-        runs: list of `training.Run`.
-        thumbnails, folder: as for `gallery`.
+        runs: the runs to choose from.
+        manifest, thumbnails, folder: see `gallery`.
 
     Returns:
-        The widget, displayed already: its drop-downs, and the output that they draw into.
+        The widget, which is already displayed: the menus and the output area.
     """
     import ipywidgets
     from IPython.display import display
 
     named = {style.run_name(run): run for run in runs}
+    labels = manifests.get(runs[0].config.dataset).labels if runs else ()
 
     def draw(run, name, right):
         if name:
@@ -181,15 +213,13 @@ def gallery_chooser(runs, manifest, thumbnails=None, folder=None):
 
     choices = {
         "run": ipywidgets.Dropdown(options=list(named), description="network", layout=ipywidgets.Layout(width="max-content")),
-        "name": ipywidgets.Dropdown(
-            options=[("choose a class", None), *zip(manifests.NAMES, manifests.NAMES)], description="class"
-        ),
+        "name": ipywidgets.Dropdown(options=[("choose a class", None), *zip(labels, labels, strict=True)], description="class"),
         "right": ipywidgets.Dropdown(options=[("right", True), ("wrong", False)], description="answers"),
     }
     drawn = ipywidgets.interactive_output(draw, choices)
     row = ipywidgets.HBox(list(choices.values()), layout=ipywidgets.Layout(flex_flow="row wrap"))
     chooser = ipywidgets.VBox([row, drawn])
     view = {"version_major": 2, "version_minor": 0, "model_id": chooser.model_id}
-    # where no kernel runs, the plain text is what is shown, and not the widget's own, a list of its parts
+    # without a kernel, pages show this plain text; the default text of a widget would be a list of its parts
     display({"application/vnd.jupyter.widget-view+json": view, "text/plain": _NO_KERNEL}, raw=True)
     return chooser

@@ -1,33 +1,48 @@
 """Where a network looks: Grad-CAM, in a few lines, for any Keras network of scans that ends in a dense layer.
 
-A heat map says which places of a layer's maps raise the score of a class. It does not say that the network reasons as a
-radiologist would, and heat on a tumour is no proof that the tumour decided.
+A heat map shows which positions in the feature maps of a layer raise the score of a class. It does not show that the network
+reasons as a radiologist does. Heat on a tumour does not prove that the tumour decided the answer.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-SMALLEST = 6  # pixels: the side that the maps of the layer looked at have at least, else a heat map is a few blocks
+if TYPE_CHECKING:
+    import keras
+
+SMALLEST = 6  # minimum side of the feature maps, in pixels; smaller maps give a heat map of a few blocks
 
 
-def heat_maps(model, scans, classes, layer=None, batch_size=32) -> np.ndarray:
-    """Heat maps of Grad-CAM, one a scan, at the size of the scan.
+def heat_maps(
+    model: keras.Model,
+    scans: np.ndarray,
+    classes: Sequence[int] | np.ndarray,
+    layer: str | None = None,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """Grad-CAM heat maps, one per scan, at the size of the scan.
 
-    The maps of a convolutional layer are added up, each weighted by the mean gradient of the class's score, before softmax, with
-    respect to that map; what lowers the score is cut off (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391).
+    A heat map is a weighted sum of the feature maps of a convolutional layer. The weight of a feature map is the mean gradient of
+    the class score, before softmax, with respect to that map. Negative values, which lower the score, are set to zero (Selvaraju
+    et al., 2017, https://arxiv.org/abs/1610.02391).
 
     Args:
-        model: a Keras model of (batch, height, width, 1 or 3) whose last layer is dense; on the TensorFlow backend.
-        scans: grey, (scans, height, width), as the model takes them.
-        classes: the class to be explained, an index a scan.
-        layer: name of the layer looked at; None for the last whose maps have a side of at least `SMALLEST`.
-        batch_size: scans at a time.
+        model: a Keras model on the TensorFlow backend, with input (batch, height, width, 1 or 3) and a dense last layer.
+        scans: grey, (scans, height, width), prepared as the model expects them.
+        classes: the class to be explained, one index per scan.
+        layer: name of the layer to use; None for the last one whose feature maps have a side of at least `SMALLEST`.
+        batch_size: scans per batch.
 
     Returns:
-        float32, (scans, height, width), each from 0 to 1; all zero where nothing raises the score.
+        float32, (scans, height, width), each from 0 to 1; all zero if nothing raises the score.
 
     Raises:
-        ValueError: where no layer has such maps, or the backend is another.
+        ValueError: if no layer has such feature maps, or if the backend is not TensorFlow.
     """
     import tensorflow as tf
 
@@ -39,9 +54,9 @@ def heat_maps(model, scans, classes, layer=None, batch_size=32) -> np.ndarray:
     watched = keras.Model(model.inputs[0], [_layer(model, layer).output, last.input])
     heat = []
     for start in range(0, len(scans), batch_size):
-        some = np.asarray(scans[start : start + batch_size], dtype=np.float32)[..., None]
+        batch = np.asarray(scans[start : start + batch_size], dtype=np.float32)[..., None]
         with tf.GradientTape() as tape:
-            maps, features = watched(np.repeat(some, model.input_shape[-1], axis=-1), training=False)
+            maps, features = watched(np.repeat(batch, model.input_shape[-1], axis=-1), training=False)
             scores = tf.matmul(tf.cast(features, tf.float32), last.kernel) + last.bias
             score = tf.gather(scores, classes[start : start + batch_size], axis=1, batch_dims=1)
         gradients = tf.cast(tape.gradient(score, maps), tf.float32)
@@ -51,7 +66,7 @@ def heat_maps(model, scans, classes, layer=None, batch_size=32) -> np.ndarray:
 
 
 def _layer(model, name):
-    """The layer of a name, or the last whose output is maps that are not too small."""
+    """The layer with this name, or the last one whose feature maps are large enough."""
     if name is not None:
         return model.get_layer(name)
     for layer in reversed(model.layers):
@@ -62,8 +77,8 @@ def _layer(model, name):
 
 
 def _enlarge(heat, size):
-    """A heat map from 0 to 1, smoothly enlarged to (height, width)."""
+    """A heat map scaled to 0 to 1 and enlarged to (height, width) by bilinear interpolation."""
     height, width = size
-    most = heat.max()
-    scaled = heat / most if most > 0 else heat
+    highest = heat.max()
+    scaled = heat / highest if highest > 0 else heat
     return np.asarray(Image.fromarray(scaled.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))

@@ -1,35 +1,52 @@
-"""The networks, as functions of their widths."""
+"""The networks. Each is registered once, with the recipe that trains it."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_RECIPE = "report"  # of a network that does not name a recipe
 BASE_WIDTHS = (32, 64, 128, 128)
 MORE_WIDTHS = (40, 80, 160, 160)
 SOME_MORE_WIDTHS = (36, 72, 144, 144)
 CHOSEN_WIDTHS = (25, 50, 100, 100)  # the network that the report settles on
-STEM, STAGES = 32, (48, 96, 160, 192)  # filters of the residual network, whose weights so stay below 5 MB
+STEM, STAGES = 32, (48, 96, 160, 192)  # filters of the residual network: its weights take less than 5 MB
 REPORT_WIDTHS = (BASE_WIDTHS, MORE_WIDTHS, SOME_MORE_WIDTHS, CHOSEN_WIDTHS)
 
 
-def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4, pool_first=False):
+def build_cnn(
+    widths: Sequence[int] = BASE_WIDTHS,
+    input_shape: tuple[int, int, int] = (150, 150, 3),
+    class_count: int = 4,
+    *,
+    pool_first: bool = False,
+) -> keras.Sequential:
     """The report's network, layer for layer.
 
     Args:
         widths: filters of the three convolutions, then units of the dense layer; four integers of at least 1.
         input_shape: height, width (both at least 22 pixels), channels. Pixels are expected in 0 to 255.
         class_count: number of classes, at least 2.
-        pool_first: ReLU after max-pooling, not before. The largest of four numbers is cut off at zero either way, so that
-            outputs and gradients are the same, to the bit, and ReLU has a quarter of the work.
+        pool_first: apply ReLU after max-pooling, not before. The two operations commute: outputs and gradients are identical to
+            the bit, and ReLU handles a quarter of the values.
 
     Returns:
-        An uncompiled ``keras.Sequential``: ``(batch, *input_shape)`` to ``(batch, class_count)`` probabilities.
+        An uncompiled model that maps ``(batch, *input_shape)`` to probabilities, ``(batch, class_count)``.
 
     Raises:
-        ValueError: where `widths` is not four integers of at least 1.
+        ValueError: if `widths` is not four integers of at least 1.
     """
-    from tumor_mri._keras import keras  # here, so that reading recorded runs needs no TensorFlow
+    from tumor_mri._keras import keras  # imported here: reading recorded runs must not need TensorFlow
 
     check_widths(widths)
     first, second, third, dense = widths
 
-    def found(filters):
+    def convolution(filters):
         if pool_first:
             return [keras.layers.Conv2D(filters, (3, 3)), keras.layers.MaxPooling2D((2, 2)), keras.layers.ReLU()]
         return [keras.layers.Conv2D(filters, (3, 3), activation="relu"), keras.layers.MaxPooling2D((2, 2))]
@@ -38,89 +55,102 @@ def build_cnn(widths=BASE_WIDTHS, input_shape=(150, 150, 3), class_count=4, pool
         [
             keras.Input(input_shape),
             keras.layers.Rescaling(scale=1.0 / 127.5, offset=-1),
-            *found(first),
-            *found(second),
+            *convolution(first),
+            *convolution(second),
             keras.layers.Dropout(0.25),
-            *found(third),
+            *convolution(third),
             keras.layers.Dropout(0.25),
             keras.layers.Flatten(),
             keras.layers.Dense(dense, activation="relu"),
             keras.layers.Dropout(0.5),
-            # float32 under mixed precision too: a softmax in bfloat16 would round probabilities to two or three digits
+            # float32 even under mixed precision: a softmax in bfloat16 would round probabilities to two or three digits
             keras.layers.Dense(class_count, activation="softmax", dtype="float32"),
         ],
         name="cnn_" + "_".join(str(width) for width in widths),
     )
 
 
-def build_residual(input_shape=(96, 96, 1), class_count=4, residual=True, pooling=True):
-    """The network that generalises better: a strided stem and four residual stages, the first three each at half the resolution.
+def build_residual(
+    input_shape: tuple[int, int, int] = (96, 96, 1), class_count: int = 4, *, shortcuts: bool = True, pooling: bool = True
+) -> keras.Model:
+    """The network that generalises better: a strided stem and four residual stages. The first three halve the resolution.
 
-    After He et al., Deep Residual Learning (2016, https://arxiv.org/abs/1512.03385), with shortcuts that average before they
-    halve, after He et al., Bag of Tricks (2019, https://arxiv.org/abs/1812.01187), and the last normalisation of a stage
-    starting at zero, so that each begins as its shortcut.
+    The design follows He et al., Deep Residual Learning (2016, https://arxiv.org/abs/1512.03385). Two details come from
+    He et al., Bag of Tricks (2019, https://arxiv.org/abs/1812.01187): shortcuts use average pooling to halve the resolution, and
+    the last normalisation of a stage starts with a scale of zero, which makes the stage equal to its shortcut at first.
 
     Args:
         input_shape: height, width (both divisible by 16), channels. Pixels are expected in 0 to 255.
         class_count: number of classes, at least 2.
-        residual: with shortcuts; without them the same convolutions follow one another.
-        pooling: mean and maximum over places before the last layer; else it sees every place by itself, as the report's does.
+        shortcuts: add to each stage a shortcut past its convolutions; without them the stages are plain convolutions.
+        pooling: take the mean and maximum over all positions before the last layer; otherwise flatten, as the report's network
+            does.
 
     Returns:
-        An uncompiled ``keras.Model``: ``(batch, *input_shape)`` to ``(batch, class_count)`` probabilities.
+        An uncompiled model that maps ``(batch, *input_shape)`` to probabilities, ``(batch, class_count)``.
     """
     from tumor_mri._keras import keras
 
     layers = keras.layers
     scans = keras.Input(input_shape)
-    found = layers.Rescaling(scale=1.0 / 64, offset=-1.5)(scans)
-    found = layers.ReLU()(_convolution(found, STEM, 5, strides=2))
+    maps = layers.Rescaling(scale=1.0 / 64, offset=-1.5)(scans)
+    maps = layers.ReLU()(_convolution(maps, STEM, 5, strides=2))
     for number, filters in enumerate(STAGES, start=1):
-        found = _stage(found, filters, residual, strides=1 if number == len(STAGES) else 2)
-    pools = [layers.GlobalAveragePooling2D(), layers.GlobalMaxPooling2D()]  # a tumour fills a few places
-    found = layers.Concatenate(name="features")([pool(found) for pool in pools]) if pooling else layers.Flatten()(found)
-    found = layers.Dropout(0.4)(found)
-    return keras.Model(scans, layers.Dense(class_count, activation="softmax", dtype="float32")(found), name="residual")
+        maps = _stage(maps, filters, shortcuts, strides=1 if number == len(STAGES) else 2)
+    pools = [layers.GlobalAveragePooling2D(), layers.GlobalMaxPooling2D()]  # the maximum, because a tumour fills few positions
+    features = layers.Concatenate(name="features")([pool(maps) for pool in pools]) if pooling else layers.Flatten()(maps)
+    features = layers.Dropout(0.4)(features)
+    return keras.Model(scans, layers.Dense(class_count, activation="softmax", dtype="float32")(features), name="residual")
 
 
-def _stage(entering, filters, residual, strides):
+def _stage(inputs, filters, shortcuts, strides):
     """Two convolutions, the first strided, beside a shortcut."""
     from tumor_mri._keras import keras
 
     layers = keras.layers
-    found = layers.ReLU()(_convolution(entering, filters, 3, strides=strides))
-    found = _convolution(found, filters, 3, gamma_initializer="zeros" if residual else "ones")
-    if residual:
-        shortcut = layers.AveragePooling2D(strides)(entering) if strides > 1 else entering
-        found = layers.Add()([found, _convolution(shortcut, filters, 1)])
-    return layers.ReLU()(found)
+    maps = layers.ReLU()(_convolution(inputs, filters, 3, strides=strides))
+    maps = _convolution(maps, filters, 3, gamma_initializer="zeros" if shortcuts else "ones")
+    if shortcuts:
+        shortcut = layers.AveragePooling2D(strides)(inputs) if strides > 1 else inputs
+        maps = layers.Add()([maps, _convolution(shortcut, filters, 1)])
+    return layers.ReLU()(maps)
 
 
-def _convolution(entering, filters, size, strides=1, gamma_initializer="ones"):
-    """A convolution, normalised over the batch."""
+def _convolution(inputs, filters, size, strides=1, gamma_initializer="ones"):
+    """A convolution with batch normalisation."""
     from tumor_mri._keras import keras
 
-    found = keras.layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False)(entering)
-    return keras.layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma_initializer)(found)
+    maps = keras.layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False)(inputs)
+    return keras.layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma_initializer)(maps)
 
 
-def check_widths(widths) -> None:
+def check_widths(widths: Sequence[int]) -> None:
     """Make sure that widths are four integers of at least 1.
 
     Raises:
-        ValueError: where they are not.
+        ValueError: if they are not.
     """
     if len(widths) != 4 or any(int(width) != width or width < 1 for width in widths):
         raise ValueError(f"widths are four integers of at least 1 (three convolutions, one dense layer), got {widths!r}")
 
 
-def label(widths) -> str:
-    """Widths as the report writes them: ``32/64/128/128``."""
+def label(widths: Sequence[int]) -> str:
+    """Widths as the report writes them.
+
+    Example:
+        >>> label((32, 64, 128, 128))
+        '32/64/128/128'
+    """
     return "/".join(str(width) for width in widths)
 
 
-def parameter_count(widths, input_shape=(150, 150, 3), class_count=4) -> int:
-    """Trainable parameters of `build_cnn`, counted without building it."""
+def parameter_count(widths: Sequence[int], input_shape: tuple[int, int, int] = (150, 150, 3), class_count: int = 4) -> int:
+    """The number of trainable parameters of `build_cnn`, calculated without building the network.
+
+    Example:
+        >>> parameter_count(BASE_WIDTHS)
+        4828868
+    """
     height, inputs = input_shape[0], input_shape[2]
     side, count = height, 0
     for filters in widths[:3]:
@@ -128,3 +158,87 @@ def parameter_count(widths, input_shape=(150, 150, 3), class_count=4) -> int:
         side, inputs = (side - 2) // 2, filters
     dense = widths[3]
     return count + (side * side * inputs + 1) * dense + (dense + 1) * class_count
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of network. After `register`, every run, record, score and figure can use it.
+
+    Attributes:
+        name: used in the names of runs and records: letters, digits, ``_`` and ``.``.
+        build: a function of a run's configuration (`runs.configs.RunConfig`), the input shape (height, width, channels) and the
+            number of classes. It returns an uncompiled Keras model that maps grey levels from 0 to 255 to probabilities.
+        recipe: the name of its default recipe.
+        settings: the settings that differ from the defaults of that recipe, such as ``{"learning_rate": 2e-3}``.
+        ablations: parts that `build` can leave out, for the setting ``without``.
+        has_widths: whether the setting ``widths`` gives its numbers of filters.
+    """
+
+    name: str
+    build: Callable
+    recipe: str = DEFAULT_RECIPE
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
+    ablations: tuple[str, ...] = ()
+    has_widths: bool = False
+
+    def __post_init__(self):
+        check_name(self.name)
+
+
+NETWORKS: dict[str, Network] = {}
+
+
+def check_name(name: str) -> None:
+    """Make sure that a network can have this name.
+
+    Raises:
+        ValueError: if it holds anything but letters, digits, ``_`` and ``.``.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
+        raise ValueError(f"the name of a network is made of letters, digits, _ and ., got {name!r}")
+
+
+def register(network: Network) -> Network:
+    """Add a network to the registry, and return it.
+
+    Raises:
+        ValueError: if a different network has the same name.
+    """
+    if NETWORKS.setdefault(network.name, network) != network:
+        raise ValueError(f"there is another network called {network.name!r}")
+    return network
+
+
+def get(name: str) -> Network:
+    """The registered network with this name.
+
+    Raises:
+        ValueError: if there is none; the message lists the registered networks.
+
+    Example:
+        >>> get("residual").ablations
+        ('shortcuts', 'pooling')
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}: registered are {', '.join(NETWORKS)}")
+    return NETWORKS[name]
+
+
+CNN = register(
+    Network(
+        "cnn",
+        lambda config, shape, classes: build_cnn(config.widths, shape, classes, pool_first=True),
+        has_widths=True,
+    )
+)
+RESIDUAL = register(
+    Network(
+        "residual",
+        lambda config, shape, classes: build_residual(
+            shape, classes, shortcuts=config.without != "shortcuts", pooling=config.without != "pooling"
+        ),
+        recipe="prepared",
+        settings={"learning_rate": 2e-3},
+        ablations=("shortcuts", "pooling"),
+    )
+)

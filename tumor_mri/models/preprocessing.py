@@ -1,9 +1,10 @@
-"""A scan without what tells its source: cropped to the head, grey levels evened out; and varied at random to train on.
+"""Preparing scans (crop to the head, equalise grey levels) and data augmentation.
 
-Framing, size and contrast differ from source to source, and in this dataset so do the classes: whoever can read the source from
-a scan has less need of the tumour. What is taken away here cannot be learned.
+Framing, size and contrast differ between the sources of this dataset, and so do the classes. A network that recognises the source
+of a scan can guess its class without looking at the tumour. Preparation removes most of these hints.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,31 +16,37 @@ from tqdm.auto import tqdm
 from tumor_mri.datasets import decoding, download, manifests
 
 SIDE = 96  # pixels of a prepared scan
-SMALLEST = 32  # pixels a side of a scan that can show a head
-SMALL = 96  # pixels of the copy in which the head is looked for
-FRAME = 2  # pixels of that copy at each border that may be a drawn frame
-FAINT = 0.12  # brightness of the head's edge, from the background (0) to bright tissue (1)
-MARGIN = 0.02  # of the head's longer side, left around it
-FOREGROUND = 0.05  # grey level, of 1, below which a pixel is background
-EQUALISED = 0.5  # share of the rank in a grey level
+SMALLEST = 32  # pixels per side: the smallest scan that is accepted
+SMALL = 96  # pixels per side of the reduced copy in which the head is searched for
+FRAME = 2  # pixels ignored at each border of that copy: some scans have a drawn frame
+EDGE_BRIGHTNESS = 0.12  # threshold for the edge of the head, from the background (0) to bright tissue (1)
+MARGIN = 0.02  # kept around the head, as a share of its longer side
+FOREGROUND = 0.05  # grey level, from 0 to 1, below which a pixel is background
+EQUALISED = 0.5  # weight of the rank in an equalised grey level
 
 
-def find_head(scan) -> tuple:
-    """The box around the head: what is brighter than the background, specks left out.
+def find_head(scan: np.ndarray) -> tuple[float, float, float, float]:
+    """The bounding box of the head: all that is brighter than the background, except for small specks.
 
     Args:
         scan: grey, uint8, (height, width).
 
     Returns:
-        left, top, right, bottom in pixels; the whole scan where nothing stands out.
+        left, top, right, bottom in pixels; the whole scan if nothing is brighter than the background.
+
+    Example:
+        >>> from tumor_mri.datasets import draw
+        >>> [round(float(edge)) for edge in find_head(draw("no_tumor"))]
+        [20, 11, 130, 139]
     """
     height, width = scan.shape
     small = np.asarray(Image.fromarray(scan).resize((SMALL, SMALL), Image.Resampling.BOX), dtype=float)
     inner = small[FRAME:-FRAME, FRAME:-FRAME]
     ring = np.concatenate([inner[:2].ravel(), inner[-2:].ravel(), inner[:, :2].ravel(), inner[:, -2:].ravel()])
-    background, tissue = np.quantile(ring, 0.25), np.quantile(inner, 0.95)  # a head cut by the border leaves the corners
+    # a low quantile of the ring: the corners are background even if the head touches the border
+    background, tissue = np.quantile(ring, 0.25), np.quantile(inner, 0.95)
     bright = np.zeros(small.shape, dtype=bool)
-    bright[FRAME:-FRAME, FRAME:-FRAME] = inner > background + FAINT * (tissue - background)
+    bright[FRAME:-FRAME, FRAME:-FRAME] = inner > background + EDGE_BRIGHTNESS * (tissue - background)
     parts, count = ndimage.label(ndimage.binary_opening(bright, iterations=2))
     if count == 0:
         return 0, 0, width, height
@@ -50,8 +57,8 @@ def find_head(scan) -> tuple:
     return columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down
 
 
-def crop_to_head(scan) -> np.ndarray:
-    """The square around the head, its proportions kept, uint8, (96, 96); black where it reaches beyond the scan."""
+def crop_to_head(scan: np.ndarray) -> np.ndarray:
+    """The square around the head, with its proportions kept, uint8, (96, 96); black outside the scan."""
     left, top, right, bottom = find_head(scan)
     half = max(right - left, bottom - top) * (0.5 + MARGIN)
     middle = np.array([left + right, top + bottom, left + right, top + bottom]) / 2
@@ -59,14 +66,15 @@ def crop_to_head(scan) -> np.ndarray:
     return _resize(Image.fromarray(scan).crop(tuple(int(edge) for edge in box)))
 
 
-def equalise(scan, share=EQUALISED) -> np.ndarray:
-    """Grey levels stretched from the 2nd to the 99th percentile, then mixed with their rank among those of the head.
+def equalise(scan: np.ndarray, share: float = EQUALISED) -> np.ndarray:
+    """Partial histogram equalisation.
 
-    Full histogram equalisation (`share` 1) takes away all that is left of a scanner's contrast, and some of a tumour's.
+    Grey levels are stretched from the 2nd to the 99th percentile. They are then averaged with their rank among the pixels of the
+    head. Full histogram equalisation (`share` 1) removes the contrast of the scanner, but also some contrast of the tumour.
 
     Args:
         scan: uint8, (height, width).
-        share: of the rank in the result, 0 to 1.
+        share: weight of the rank in the result, 0 to 1.
 
     Returns:
         uint8, of the same shape.
@@ -79,34 +87,46 @@ def equalise(scan, share=EQUALISED) -> np.ndarray:
     return np.rint(255 * ((1 - share) * stretched + share * rank)).astype(np.uint8)
 
 
-def prepare(scan, crop=True, equalised=True) -> np.ndarray:
-    """A scan as the residual network takes it, uint8, (96, 96).
+def prepare(scan: np.ndarray, *, crop: bool = True, equalised: bool = True) -> np.ndarray:
+    """A scan prepared for the residual network, uint8, (96, 96).
 
     Args:
         scan: grey, uint8, (height, width).
-        crop: to the head; else the whole scan is squeezed into the square, as the report does.
-        equalised: grey levels evened out.
+        crop: crop to the head; otherwise the whole scan is resized to the square, as in the report.
+        equalised: apply `equalise`.
+
+    Example:
+        >>> from tumor_mri.datasets import draw
+        >>> prepare(draw("glioma_tumor")).shape
+        (96, 96)
     """
     square = crop_to_head(scan) if crop else _resize(Image.fromarray(scan))
     return equalise(square) if equalised else square
 
 
 def _resize(image):
-    shrinks = min(image.size) >= SIDE  # then a box averages; where an image grows it would only make blocks
+    shrinks = min(image.size) >= SIDE  # a box filter averages when it shrinks an image, but makes blocks when it enlarges one
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
 
 
-def load_prepared(manifest=None, folder=None, crop=True, equalised=True, progress=True) -> np.ndarray:
-    """All scans, prepared, in the manifest's order, uint8, (rows, 96, 96); made once from the files, then read from a cache.
+def load_prepared(
+    manifest: pd.DataFrame | None = None,
+    folder: Path | str | None = None,
+    *,
+    crop: bool = True,
+    equalised: bool = True,
+    progress: bool = True,
+) -> np.ndarray:
+    """All prepared scans in the order of the manifest, uint8, (rows, 96, 96); made once from the files, then read from a cache.
 
     Args:
-        manifest: None for the project's.
-        folder: the dataset's; None looks for it, and downloads it, if the cache does not hold the scans.
+        manifest: table of the images; None for the manifest of the project.
+        folder: the dataset's folder; None finds or downloads it, if the scans are not in the cache.
         crop, equalised: see `prepare`.
-        progress: show a bar while they are made.
+        progress: show a bar while the scans are prepared.
 
     Raises:
-        dataset.DatasetError: where there are no images, or they are not the manifest's.
+        DatasetError: if there are no images, or they differ from the manifest.
     """
     manifest = manifests.load_manifest() if manifest is None else manifest
 
@@ -114,32 +134,34 @@ def load_prepared(manifest=None, folder=None, crop=True, equalised=True, progres
         found = download.locate() if folder is None else Path(folder)
         manifests.check(found, manifest)
         paths = tqdm(manifest["path"], desc="preparing scans", unit="scan", disable=not progress)
-        return np.stack([prepare(read(found / path), crop, equalised) for path in paths])
+        return np.stack([prepare(read(found / path), crop=crop, equalised=equalised) for path in paths])
 
     name = "-".join(["heads" if crop else "scans", *(["equalised"] if equalised else [])])
     return decoding.cached(name, (SIDE, SIDE), manifest, make)
 
 
-def read(path) -> np.ndarray:
-    """An image file as grey levels, uint8, (height, width): turned as its camera says, transparency black, the first of several.
+def read(path: Path | str) -> np.ndarray:
+    """An image file as grey levels, uint8, (height, width).
 
+    The EXIF orientation is applied, and transparent pixels become black. If a file holds several images, the first is read.
     Images of more than 8 bits are scaled to their own range.
 
     Raises:
-        ValueError: where the file is no image that can be read, holds no number, or is too small to show a head; says which
-            file, and why.
+        ValueError: if the file is not a readable image, holds no number, or is too small to show a head; the message names the
+            file and the reason.
     """
     try:
         with Image.open(path) as image:
             grey = _grey_levels(ImageOps.exif_transpose(image))
-    except Exception as error:  # Pillow's decoders fail in many ways, and one bad file must not end a folder
-        raise ValueError(f"{path} is no image that can be read: {_why(error)}") from None
+    except Exception as error:  # Pillow raises many types of error, and one bad file must not stop a whole folder
+        raise ValueError(f"{path} is no image that can be read: {_reason(error)}") from None
     if min(grey.shape) < SMALLEST:
-        raise ValueError(f"{path} has {grey.shape[1]} x {grey.shape[0]} pixels: too few to show a head, {SMALLEST} a side are")
+        size = f"{grey.shape[1]} x {grey.shape[0]} pixels"
+        raise ValueError(f"{path} has {size}: too few to show a head, at least {SMALLEST} per side are needed")
     return grey
 
 
-def _why(error):
+def _reason(error):
     if isinstance(error, UnidentifiedImageError):
         return "its content is none that Pillow knows"
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
@@ -160,13 +182,13 @@ def _grey_levels(image):
     return np.asarray(image.convert("L"))
 
 
-def vary(scan, generator, families) -> np.ndarray:
-    """A prepared scan, varied at random: what may differ between two scans of one tumour, and must not decide.
+def vary(scan: np.ndarray, generator: np.random.Generator, families: Iterable[str]) -> np.ndarray:
+    """Data augmentation of a prepared scan: random changes that can occur between two scans of the same tumour.
 
     Args:
         scan: uint8, (side, side).
-        generator: a ``numpy.random.Generator``.
-        families: names out of `FAMILIES`, applied in their order.
+        generator: source of the random numbers.
+        families: names from `FAMILIES`, applied in this order.
 
     Returns:
         float32, (side, side), in 0 to 255.
@@ -178,7 +200,7 @@ def vary(scan, generator, families) -> np.ndarray:
 
 
 def _geometry(scan, generator):
-    """Mirrored left to right, turned by up to 12 degrees, scaled by up to 15 %, shifted by up to 5 % of the side."""
+    """Mirroring left to right, rotation by up to 12 degrees, scaling by up to 15 %, and a shift of up to 5 % of the side."""
     if generator.random() < 0.5:
         scan = scan[:, ::-1]
     angle = np.deg2rad(generator.uniform(-12, 12))
@@ -190,7 +212,7 @@ def _geometry(scan, generator):
 
 
 def _intensity(scan, generator):
-    """Grey levels through a random rising curve, under a smooth field of brightness as a receiver coil leaves it."""
+    """A random increasing curve of grey levels, and a smooth brightness field like that of a receiver coil."""
     points = 5
     heights = np.append(0, np.cumsum(generator.dirichlet(np.full(points - 1, 8.0))))
     scan = np.interp(scan, np.linspace(0, 1, points), heights).astype(np.float32)
@@ -200,7 +222,7 @@ def _intensity(scan, generator):
 
 
 def _degradation(scan, generator):
-    """Blur, noise or neither; in one of seven a rectangle blacked out, so that no single place is relied upon."""
+    """Blur, noise or neither; in 15 % of scans a black rectangle, so that the network does not rely on a single place."""
     kind = generator.random()
     if kind < 0.2:
         scan = ndimage.gaussian_filter(scan, generator.uniform(0.4, 1.0))

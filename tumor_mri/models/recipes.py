@@ -1,83 +1,120 @@
-"""How a network is trained: what of a scan it is shown, and how its weights move. Two recipes, the report's and ours.
+"""Recipes: how a network is trained, from the images and their augmentation to the optimizer. Each is registered once.
 
-``report``: the scan as it is, Adam at one learning rate, the epoch chosen by validation accuracy. ``prepared``: the scan
-without what tells its source (see `preprocessing`), varied anew each time it is shown; AdamW, a learning rate that warms up and
-then falls along a cosine (Loshchilov and Hutter, 2017 and 2019, https://arxiv.org/abs/1608.03983,
-https://arxiv.org/abs/1711.05101), and softened labels (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). Beside it a run
-fixes its number of epochs (``patience=None``), so that no image chooses.
+``report``: whole scans, Adam with a constant learning rate, and the epoch with the best validation accuracy (early stopping).
+
+``prepared``: prepared scans (see `preprocessing`) with data augmentation; AdamW; a learning rate with warm-up and cosine decay
+(Loshchilov and Hutter, 2017 and 2019, https://arxiv.org/abs/1608.03983, https://arxiv.org/abs/1711.05101); and label smoothing
+(Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). The number of epochs is fixed, so no image is used to choose the epoch.
 """
 
-from tumor_mri.datasets import decoding
-from tumor_mri.models import networks, preprocessing
+from __future__ import annotations
 
-RECIPES = ("report", "prepared")
-OF_OUR_NETWORK = ("residual", "pooling")  # ingredients that are the residual network's, the others the recipe's
-INGREDIENTS = ("crop", "equalisation", *preprocessing.FAMILIES, "schedule", *OF_OUR_NETWORK)  # what `without` can name
-RESIDUAL = {"network": "residual", "widths": (), "recipe": "prepared", "epochs": 60, "patience": None, "learning_rate": 2e-3}
-LONGER = RESIDUAL | {"epochs": 120}  # tried when the other was published
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tumor_mri.datasets import decoding
+from tumor_mri.models import preprocessing
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
 WARM_UP = 3  # epochs
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.1
 
 
-def load_images(config, manifest):
-    """The images that a run is shown, uint8: (rows, 150, 150), or prepared ones, (rows, 96, 96).
+@dataclass(frozen=True)
+class Recipe:
+    """A way to train a network. After `register`, every run, record, score and figure can use it.
 
-    Args:
-        config: a `training.RunConfig`.
-        manifest: table of the images.
+    Attributes:
+        name: used in the names of runs and records: letters, digits and ``_``.
+        shown: the images it uses, in words; part of the label of a network whose default recipe is another one.
+        load: a function of a manifest and the ingredient left out; it returns all scans, uint8, (rows, height, width).
+        view: a function of one scan (grey, uint8, any size) and the ingredient left out; it returns the scan as `load` does.
+        channels: input channels of the network, 1 or 3; with 3, the grey channel is repeated.
+        optimizer: a function of a run's configuration and its steps per epoch.
+        loss: a function of a run's configuration; labels are one-hot.
+        families: data augmentation: names from `preprocessing.FAMILIES`, in the order in which they are applied.
+        ablations: ingredients that can be left out, for the setting ``without``.
+        mirrored: whether training includes mirrored scans; a run then also records its predictions for mirrored images.
+        epochs, patience, batch_size, learning_rate, precision: default settings of a run, see `runs.configs`.
+    """
+
+    name: str
+    shown: str
+    load: Callable[[pd.DataFrame, str], np.ndarray]
+    view: Callable[[np.ndarray, str], np.ndarray]
+    channels: int
+    optimizer: Callable[..., keras.optimizers.Optimizer]
+    loss: Callable[..., keras.losses.Loss]
+    families: tuple[str, ...] = ()
+    ablations: tuple[str, ...] = ()
+    mirrored: bool = False
+    epochs: int = 60
+    patience: int | None = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    precision: str = "mixed_bfloat16"
+
+    def families_of(self, config: Any) -> tuple[str, ...]:
+        """The families of data augmentation that a run uses: all except the one left out by its `runs.configs.RunConfig`."""
+        return tuple(name for name in self.families if name != config.without)
+
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def register(recipe: Recipe) -> Recipe:
+    """Add a recipe to the registry, and return it.
 
     Raises:
-        dataset.DatasetError: where there are no images.
+        ValueError: if a different recipe has the same name.
     """
-    if config.recipe == "report":
-        return decoding.load_images(manifest)
-    return preprocessing.load_prepared(manifest, crop=config.without != "crop", equalised=config.without != "equalisation")
+    if RECIPES.setdefault(recipe.name, recipe) != recipe:
+        raise ValueError(f"there is another recipe called {recipe.name!r}")
+    return recipe
 
 
-def families(config) -> tuple:
-    """The families of random variation that a run uses, out of `preprocessing.FAMILIES`; none in the report's recipe."""
-    return tuple(name for name in preprocessing.FAMILIES if config.recipe == "prepared" and name != config.without)
+def get(name: str) -> Recipe:
+    """The registered recipe with this name.
 
+    Raises:
+        ValueError: if there is none; the message lists the registered recipes.
 
-def build(config, size, to_train=False):
-    """The network of a run, uncompiled.
-
-    Args:
-        config: a `training.RunConfig` of the report's network or the residual one.
-        size: height and width of its images in pixels.
-        to_train: the report's network in its faster order, see ``pool_first`` of `network.build_cnn`.
+    Example:
+        >>> get("prepared").families
+        ('geometry', 'intensity', 'degradation')
     """
-    if config.network == "residual":
-        return networks.build_residual((*size, 1), residual=config.without != "residual", pooling=config.without != "pooling")
-    return networks.build_cnn(config.widths, input_shape=(*size, 3 if config.recipe == "report" else 1), pool_first=to_train)
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
+    return RECIPES[name]
 
 
-def load_trained(config, size, path):
-    """The trained network of a run, in float32 whatever it trained in.
-
-    Args:
-        config, size: as `build` takes them.
-        path: where `training.train` saved it.
-    """
+def _resized(scan, without):
+    """A scan resized to 150 x 150 pixels in the same way as by the Keras loader; its proportions are not kept."""
     from tumor_mri._keras import keras
 
-    model = build(config, size)
-    model.set_weights(keras.saving.load_model(path, compile=False, safe_mode=True).get_weights())
-    return model
+    resized = keras.ops.image.resize(scan[..., None].astype(np.float32), decoding.IMAGE_SIZE)
+    return np.rint(keras.ops.convert_to_numpy(resized)[..., 0]).astype(np.uint8)
 
 
-def optimizer(config, steps):
-    """The optimizer of a run.
-
-    Args:
-        config: a `training.RunConfig`.
-        steps: per epoch.
-    """
+def _adam(config, steps):
     from tumor_mri._keras import keras
 
-    if config.recipe == "report" or config.without == "schedule":
-        return keras.optimizers.Adam(config.learning_rate)
+    return keras.optimizers.Adam(config.learning_rate)
+
+
+def _adamw_with_cosine(config, steps):
+    """AdamW with warm-up and cosine decay of the learning rate; if ``schedule`` is left out, the report's Adam."""
+    from tumor_mri._keras import keras
+
+    if config.without == "schedule":
+        return _adam(config, steps)
     warm_up = min(WARM_UP, config.epochs // 2)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.05 * config.learning_rate,
@@ -88,8 +125,40 @@ def optimizer(config, steps):
     return keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
 
 
-def loss(config):
-    """The loss of a run, for one-hot labels."""
-    from tumor_mri._keras import keras
+def _cross_entropy(label_smoothing):
+    def loss(config):
+        from tumor_mri._keras import keras
 
-    return keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING if config.recipe == "prepared" else 0.0)
+        return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+
+    return loss
+
+
+REPORT = register(
+    Recipe(
+        "report",
+        "whole scans",
+        load=lambda manifest, without: decoding.load_images(manifest),
+        view=_resized,
+        channels=3,
+        optimizer=_adam,
+        loss=_cross_entropy(0.0),
+    )
+)
+PREPARED = register(
+    Recipe(
+        "prepared",
+        "prepared scans",
+        load=lambda manifest, without: preprocessing.load_prepared(
+            manifest, crop=without != "crop", equalised=without != "equalisation"
+        ),
+        view=lambda scan, without: preprocessing.prepare(scan, crop=without != "crop", equalised=without != "equalisation"),
+        channels=1,
+        optimizer=_adamw_with_cosine,
+        loss=_cross_entropy(LABEL_SMOOTHING),
+        families=tuple(preprocessing.FAMILIES),
+        ablations=("crop", "equalisation", *preprocessing.FAMILIES, "schedule"),
+        mirrored=True,
+        patience=None,
+    )
+)

@@ -1,50 +1,58 @@
-"""Many runs: named tables of them, read from records where they are recorded and trained where they are not.
+"""Many runs: those that are recorded are loaded, the others are trained and recorded.
 
-Dask spreads the trainings, over the cores of this machine or over a cluster that is there. A worker needs this package and its
-own way to the images; it sends back the bytes of a record, and only the client writes. So a study may be stopped at any moment:
-what is recorded stays, and the same call trains what is missing.
+Dask distributes the trainings over the cores of this machine, or over an existing cluster. A worker needs this package and access
+to the images. It sends back the bytes of a record, and only the client writes files. A study can be stopped at any time: recorded
+runs are kept, and the same call trains the missing ones.
 """
 
 import asyncio
 import contextlib
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from tumor_mri import text
-from tumor_mri.runs import environment, records, training
+from tumor_mri.runs import configs, environment, records, training
 
-MEMORY_OF_A_RUN = 2.5e9  # bytes, measured and rounded up
-PATIENCE = 30  # seconds to wait for a scheduler's workers
+MEMORY_PER_RUN = 2.5e9  # bytes, measured and rounded up
+PATIENCE = 30  # seconds to wait for the scheduler and its workers
 TOPIC = "tumor_mri.epoch"
-SHOWN = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation"}  # of the epoch that ended last, in the bar
-# glibc gives large blocks back and takes them anew at each step, page by page, and Dask asks it to do so eagerly: measured, a
-# step then takes 1.3 times as long as with memory kept
+SHOWN = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation"}  # metrics of the last epoch that the bar shows
+# By default, and more often under Dask, glibc returns large blocks of memory to the system after each training step and requests
+# them again for the next one. Measured: a step then takes 1.3 times as long as with these settings, which keep the memory.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 34, "MALLOC_MMAP_THRESHOLD_": 1 << 32}
 BAR = "{desc} {percentage:3.0f} %|{bar}| {elapsed} so far, at most {remaining} left{postfix}"
 
 
 class StudyError(text.ProjectError):
-    """A study that lacks runs, or a cluster that cannot train them; the text names each and its reason."""
+    """A study lacks runs, or a cluster cannot train them; the message gives the reason for each run."""
 
 
-def complete(wanted, folders, scheduler=None, workers=None, title="runs") -> list:
-    """Runs, read where they are recorded, and trained and recorded where they are not.
+def complete(
+    wanted: Sequence[configs.RunConfig],
+    folders: Sequence[Path | str],
+    scheduler: str | None = None,
+    workers: int | None = None,
+    title: str = "runs",
+) -> list[configs.Run]:
+    """Load the runs that are recorded; train and record the others.
 
     Args:
-        wanted: list of `training.RunConfig`.
-        folders: where records may be; new ones go into the last.
-        scheduler: address of a Dask scheduler, such as ``tcp://host:8786``; None for workers on this machine.
-        workers: how many runs to train side by side on this machine; None for one on a GPU, else one a core, memory permitting.
-        title: for the progress bar.
+        wanted: the configurations of the runs.
+        folders: folders to search for records; new records are written into the last one.
+        scheduler: address of a Dask scheduler, such as ``tcp://host:8786``; None starts workers on this machine.
+        workers: how many runs to train at the same time on this machine; None for one on a GPU, otherwise one per core if memory
+            allows.
+        title: title of the progress bar.
 
     Returns:
-        list of `training.Run`, in the order of `wanted`.
+        The runs, in the order of `wanted`.
 
     Raises:
-        StudyError: where runs failed, or there are no workers. Runs that did not fail are recorded.
-        records.RecordError: where a record is damaged, or none can be written.
+        StudyError: if runs failed, or there are no workers. Runs that did not fail are recorded.
+        records.RecordError: if a record is damaged, or cannot be written.
     """
     records.sweep(folders[-1])
     runs = {config: records.find(config, folders) for config in wanted}
@@ -55,7 +63,7 @@ def complete(wanted, folders, scheduler=None, workers=None, title="runs") -> lis
 
 
 def _spread(missing, folder, scheduler, workers, title):
-    """Train runs on a cluster and record each as it comes, as a dict by configuration."""
+    """Train runs on a cluster and record each as soon as it ends; a dict from configurations to runs."""
     from distributed import Client, as_completed
 
     records.check_writable(folder)
@@ -70,7 +78,7 @@ def _spread(missing, folder, scheduler, workers, title):
             config = futures[future]
             try:
                 runs[config] = records.keep(records.decode(future.result(), config.key), folder)
-            except Exception as error:  # whatever ends one run, the others go on
+            except Exception as error:  # any error ends only this run; the others continue
                 failures[config] = _reason(error)
             progress.on_end(config, failed=config in failures)
     if failures:
@@ -82,20 +90,20 @@ def _spread(missing, folder, scheduler, workers, title):
 
 
 def _local_cluster(workers, run_count):
-    """One worker process a run, the cores shared among them: on few cores that beats one run on all of them."""
+    """One worker process per run; they share the cores. With few cores this is faster than one run on all of them."""
     import dask
     from distributed import LocalCluster
 
     if workers is None:
-        workers = 1 if environment.gpu_capabilities() else max(1, min(environment.cpu_count(), int(_memory() // MEMORY_OF_A_RUN)))
+        workers = 1 if environment.gpu_capabilities() else max(1, min(environment.cpu_count(), int(_memory() // MEMORY_PER_RUN)))
     workers = min(workers, run_count)
     threads = max(1, environment.cpu_count() // workers)
     settings = {"distributed.nanny.pre-spawn-environ": {**KEEP_MEMORY, **_thread_variables(threads)}}
-    settings["distributed.scheduler.worker-saturation"] = 1.0  # no run waits on a busy worker while another is idle
+    settings["distributed.scheduler.worker-saturation"] = 1.0  # a run never waits for a busy worker while another worker is idle
     with dask.config.set(settings):
         return LocalCluster(
             n_workers=workers,
-            threads_per_worker=1,  # seeds and precision are set for the whole process
+            threads_per_worker=1,  # because seeds and precision are set for the whole process
             memory_limit=None,
             dashboard_address=None,
             silence_logs="CRITICAL",
@@ -107,6 +115,7 @@ def _thread_variables(threads):
 
 
 def _memory():
+    """Available memory in bytes."""
     import psutil
 
     return psutil.virtual_memory().available
@@ -116,7 +125,7 @@ def _connect(client_class, address):
     """A client of a cluster whose workers train one run at a time.
 
     Raises:
-        StudyError: where there is no scheduler, no worker, or one of several threads.
+        StudyError: if there is no scheduler, no worker, or a worker with several threads.
     """
     try:
         client = client_class(address, timeout=PATIENCE)
@@ -128,7 +137,7 @@ def _connect(client_class, address):
         threads = client.nthreads()
         if max(threads.values()) > 1:
             raise StudyError(f"a worker has {max(threads.values())} threads, but can train one run at a time: use {start_one}")
-    except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
+    except (TimeoutError, asyncio.TimeoutError):  # two different classes before Python 3.11
         client.close()
         raise StudyError(f"the scheduler at {address} has no workers: start some, each with {start_one}") from None
     except StudyError:
@@ -137,18 +146,18 @@ def _connect(client_class, address):
     return client
 
 
-_ONE_AT_A_TIME = threading.Lock()  # for a worker that joins later, with several threads
+_ONE_AT_A_TIME = threading.Lock()  # in case a worker with several threads joins later
 
 
 def _train_on_worker(config):
-    """Train one run in a worker process; the bytes of its record."""
+    """Train one run in a worker process, and return the bytes of its record."""
     from distributed import get_worker
 
     worker = get_worker()
 
     def report(epoch, logs):
-        said = {name: float(logs[name]) for name in SHOWN if name in logs}
-        worker.log_event(TOPIC, {"key": config.key, "epoch": epoch, **said})
+        metrics = {name: float(logs[name]) for name in SHOWN if name in logs}
+        worker.log_event(TOPIC, {"key": config.key, "epoch": epoch, **metrics})
 
     with _ONE_AT_A_TIME:
         return records.encode(training.train(config, progress=report))
@@ -163,7 +172,7 @@ def _reason(error):
 
 
 class _Progress:
-    """One bar over all runs of a study: done, running, failed, and the most time that is left."""
+    """One bar for all runs of a study: done, running, failed, and an upper bound of the remaining time."""
 
     def __init__(self, title, wanted):
         self.title = title
@@ -180,16 +189,17 @@ class _Progress:
         self.bar.close()
 
     def on_epoch(self, event):
-        """A worker has begun a run (epoch 0), or ended an epoch; called by Dask, with the time and what the worker says."""
-        _, said = event
-        if said["key"] in self.limits:
-            self.epochs[said["key"]] = said["epoch"]
-            figures = [f"{shown} {said[name]:.3f}" for name, shown in SHOWN.items() if name in said]
-            if figures:
-                self.bar.set_postfix_str(f"last epoch: {', '.join(figures)}", refresh=False)
+        """Called by Dask with the time and a worker's message, when the worker has started a run (epoch 0) or ended an epoch."""
+        _, message = event
+        if message["key"] in self.limits:
+            self.epochs[message["key"]] = message["epoch"]
+            metrics = [f"{shown} {message[name]:.3f}" for name, shown in SHOWN.items() if name in message]
+            if metrics:
+                self.bar.set_postfix_str(f"last epoch: {', '.join(metrics)}", refresh=False)
             self._draw()
 
     def on_end(self, config, failed):
+        """Called when a run has ended."""
         self.ended[config.key] = failed
         self._draw()
 

@@ -1,4 +1,4 @@
-"""This computer and its software: cores, processor, GPUs, precision, versions, commit."""
+"""The hardware and software of this computer: cores, processor, GPUs, precision, versions, commit."""
 
 import os
 import platform
@@ -8,26 +8,27 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tumor_mri.datasets import manifests
 
 CPU_INFO = Path("/proc/cpuinfo")
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 processors, and of ARM ones
-BFLOAT16_CAPABILITY = 8.0  # of NVIDIA GPUs, from Ampere on
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # two flags of x86 processors, one of ARM
+BFLOAT16_CAPABILITY = 8.0  # minimum compute capability of NVIDIA GPUs (Ampere)
 
 
 def cpu_count() -> int:
-    """Cores that this process may use, which in a container can be fewer than the computer has."""
+    """The number of cores that this process may use; in a container, this can be fewer than the computer has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def processor_name() -> str:
-    """The processor's own name where the system tells it, else the architecture."""
+    """The name of the processor, or its architecture if the system does not give the name."""
     return _cpu_info().get("model name") or platform.processor() or platform.machine()
 
 
-def gpu_capabilities() -> list:
-    """Compute capability of each NVIDIA GPU, such as 8.0; empty where there is none. Needs neither TensorFlow nor JAX."""
+def gpu_capabilities() -> list[float]:
+    """The compute capability of each NVIDIA GPU, such as 8.0; empty if there is none. Needs neither TensorFlow nor JAX."""
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
@@ -36,7 +37,7 @@ def gpu_capabilities() -> list:
 
 
 def native_precision() -> str:
-    """``mixed_bfloat16`` where the hardware computes in it, else ``float32``: emulated, bfloat16 is the slower one."""
+    """``mixed_bfloat16`` if the hardware supports it, otherwise ``float32``, which is faster than emulated bfloat16."""
     gpus = gpu_capabilities()
     if gpus:
         return "mixed_bfloat16" if min(gpus) >= BFLOAT16_CAPABILITY else "float32"
@@ -46,7 +47,7 @@ def native_precision() -> str:
 
 
 def commit() -> str | None:
-    """The commit of this code, with '+' where files differ from it; None outside a checkout."""
+    """The commit of this code, with '+' if files differ from it; None outside a git checkout."""
 
     def git(*arguments):
         answer = subprocess.run(["git", *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
@@ -60,7 +61,7 @@ def commit() -> str | None:
 
 
 def _cpu_info():
-    """The first processor's entries of Linux' list of them; empty elsewhere."""
+    """The entries for the first processor in Linux' ``/proc/cpuinfo``; empty on other systems."""
     try:
         first = CPU_INFO.read_text().split("\n\n")[0]
     except OSError:
@@ -69,8 +70,8 @@ def _cpu_info():
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def describe(manifest) -> dict:
-    """Versions, hardware, backend, commit and dataset fingerprint: what a comparison of runs must hold equal or name."""
+def describe(manifest: pd.DataFrame) -> dict:
+    """Versions, hardware, backend, commit and dataset fingerprint. A comparison of runs must keep these equal, or name them."""
     from tumor_mri._keras import keras
 
     return {
@@ -91,13 +92,14 @@ def describe(manifest) -> dict:
 
 
 def _accelerators():
-    """Names of the accelerators that the backend sees; empty on a CPU."""
+    """The accelerators that the backend can use; empty on a CPU."""
     from tumor_mri._keras import keras
 
     return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
 
 
 def _installed_version(package):
+    """The version of a package; None if it is not installed."""
     try:
         return version(package)
     except ImportError:

@@ -1,7 +1,7 @@
-"""Runs on disk: one file a run, whole or absent, readable without TensorFlow.
+"""Records: runs on disk, one file per run. A file is either complete or absent, and can be read without TensorFlow.
 
-A record is a compressed ``.npz`` file: the arrays of a `training.Run`, and one JSON text with everything else. It holds no
-pickle. Its SHA-256 digest covers every array and the text, so any damage is found when it is read.
+A record is a compressed ``.npz`` file with the arrays of a `configs.Run` and one JSON text with everything else. It contains no
+pickle. Its SHA-256 digest covers every array and the text, so damage is detected when the record is read.
 """
 
 import contextlib
@@ -13,33 +13,35 @@ import platform
 import re
 import tempfile
 import zipfile
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 
 from tumor_mri import text
-from tumor_mri.datasets import manifests
+from tumor_mri.datasets import manifests, protocols
 from tumor_mri.runs import configs
 
 FORMAT = 1
-LARGEST = 200_000  # bytes, about the size of a record
-LARGEST_UNPACKED = 50_000_000  # bytes; a record holds some 400,000, so that anything larger is none
+RECORD_SIZE = 200_000  # bytes: more than one record needs
+LARGEST_UNPACKED = 50_000_000  # bytes; a record unpacks to less than 400 kB: refuse far larger files
 ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
-FLIPPED = ("val_flipped", "test_flipped")  # where a run has them
+FLIPPED = ("val_flipped", "test_flipped")  # only in runs that have them
+RENAMED = {"residual": "shortcuts"}  # ingredients: name in records of version 1, name now
 PATHS = ("train_paths", "val_paths", "test_paths")
 
 
 class RecordError(text.ProjectError):
-    """A record that cannot be read or written, with what was found and what to do."""
+    """A record cannot be read or written; the message says what was found and what to do."""
 
 
-def save(run: configs.Run, folder, overwrite=False) -> Path:
-    """Write a run into `folder`, whole or not at all, and return its path.
+def save(run: configs.Run, folder: Path | str, overwrite: bool = False) -> Path:
+    """Write a run into `folder`, completely or not at all, and return the path of the record.
 
     Raises:
-        FileExistsError: where the run is recorded already and `overwrite` is False.
-        RecordError: where the folder cannot be written or the disk is full.
+        FileExistsError: if the run is already recorded and `overwrite` is False.
+        RecordError: if the folder cannot be written or the disk is full.
     """
     folder = Path(folder)
     target = path_of(run.config, folder)
@@ -56,7 +58,7 @@ def save(run: configs.Run, folder, overwrite=False) -> Path:
         if overwrite:
             os.replace(temporary, target)
         else:
-            os.link(temporary, target)  # unlike a rename, fails where another process was first
+            os.link(temporary, target)  # unlike a rename, this fails if another process was first
     except FileExistsError:
         raise
     except OSError as error:
@@ -67,11 +69,11 @@ def save(run: configs.Run, folder, overwrite=False) -> Path:
     return target
 
 
-def load(path) -> configs.Run:
+def load(path: Path | str) -> configs.Run:
     """Read one record.
 
     Raises:
-        RecordError: where the file is missing, damaged, no record, of a later format, or the record of another run.
+        RecordError: if the file is missing, damaged, not a record, of a later format, or the record of another run.
     """
     path = Path(path)
     try:
@@ -79,20 +81,49 @@ def load(path) -> configs.Run:
     except OSError as error:
         raise RecordError(f"there is no record {path.name} to read in {path.parent}: {error.strerror}") from None
     run = decode(content, path)
-    if run.config.key != path.stem:
+    if path.stem not in (run.config.key, _key_of_version_1(run.config)):
         raise RecordError(f"{path} is the record of another run, {run.config.key}: give it that name again, or delete it")
     return run
 
 
-def decode(content: bytes, source) -> configs.Run:
+def _config(settings):
+    """The configuration from the settings in a record of either version."""
+    return configs.RunConfig(**settings | {"without": RENAMED.get(settings.get("without", ""), settings.get("without", ""))})
+
+
+def _key_of_version_1(config):
+    """The key of a run in version 1: it shows every setting that differs from the report's settings."""
+    parts = [config.protocol]
+    if protocols.get(config.protocol).folds > 1:
+        parts.append(f"fold{config.fold}")
+    parts += [config.network, *map(str, config.widths), f"seed{config.seed}"]
+    defaults = {field.name: field.default for field in fields(configs.RunConfig)}
+    old_names = {new: old for old, new in RENAMED.items()}
+    for name in (
+        "precision",
+        "epochs",
+        "patience",
+        "batch_size",
+        "learning_rate",
+        "train_images",
+        "recipe",
+        "without",
+    ):
+        value = getattr(config, name)
+        if value != defaults[name]:
+            parts.append(f"{name}={old_names.get(value, value)}")
+    return "-".join(parts)
+
+
+def decode(content: bytes, source: Path | str) -> configs.Run:
     """The run in the bytes of a record.
 
     Args:
-        content: what `encode` gave.
-        source: where the bytes come from, for the text of an error.
+        content: the result of `encode`.
+        source: where the bytes come from, for error messages.
 
     Raises:
-        RecordError: where they are damaged, no record, or of a later format.
+        RecordError: if they are damaged, not a record, or of a later format.
     """
     try:
         if sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(content)).infolist()) > LARGEST_UNPACKED:
@@ -100,7 +131,7 @@ def decode(content: bytes, source) -> configs.Run:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = json.loads(arrays.pop("about").tobytes())
-    except Exception as error:  # damage can surface as almost any error of zipfile, numpy or json
+    except Exception as error:  # damage can cause almost any error of zipfile, numpy or json
         raise RecordError(f"{source} is damaged, or no record: {error}. Delete it and train the run again") from error
     if not isinstance(about, dict) or "format" not in about:
         raise RecordError(f"{source} is no record of this project")
@@ -112,55 +143,60 @@ def decode(content: bytes, source) -> configs.Run:
     try:
         lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
         settings = {name: about[name] for name in ("history", "environment", "seconds")}
-        return configs.Run(config=configs.RunConfig(**about["config"]), **settings, **lists, **arrays)
+        return configs.Run(config=_config(about["config"]), **settings, **lists, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{source} describes a run that this version does not know: {error}. Update the project") from error
 
 
-def sweep(folder) -> None:
-    """Remove what processes of this machine that are no more, killed while they wrote, have left in `folder`."""
+def sweep(folder: Path | str) -> None:
+    """Delete temporary files in `folder` that were left by processes of this machine that were killed while writing."""
     import psutil
 
     for path in Path(folder).glob(f"{_writing()}*"):
         owner = path.name.split("-")[-2]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            with contextlib.suppress(OSError):  # another process sweeps too, or the folder is read only
+            with contextlib.suppress(OSError):  # another process deletes it too, or the folder is read-only
                 path.unlink()
 
 
 def _writing():
-    """How names of temporary files begin on this machine; then come the process and letters that tell its files apart."""
+    """The start of the names of temporary files on this machine; the number of the process and random letters follow."""
     return f".writing-{re.sub(r'[^A-Za-z0-9.-]', '_', platform.node())}-"
 
 
-def check_writable(folder) -> None:
+def check_writable(folder: Path | str) -> None:
     """Make sure, before hours of training, that records can be written into `folder`.
 
     Raises:
-        RecordError: where they cannot.
+        RecordError: if they cannot.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(LARGEST))
+            file.write(bytes(RECORD_SIZE))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise RecordError(f"records cannot be written into {folder}: {error.strerror or error}") from error
 
 
-def path_of(config: configs.RunConfig, folder) -> Path:
-    """Where a run's record lies in `folder`, whether it is there or not."""
+def path_of(config: configs.RunConfig, folder: Path | str) -> Path:
+    """The path of a run's record in `folder`, whether the file exists or not.
+
+    Example:
+        >>> path_of(configs.RunConfig("training_only"), "runs").name
+        'training_only-cnn-32-64-128-128-seed1.npz'
+    """
     return Path(folder) / f"{config.key}.npz"
 
 
-def load_all(folder) -> list:
-    """Every record in `folder`, by name; an empty list where there is no such folder."""
+def load_all(folder: Path | str) -> list[configs.Run]:
+    """All records in `folder`, sorted by name; an empty list if there is no such folder."""
     return [load(path) for path in sorted(Path(folder).glob("*.npz"))]
 
 
 def encode(run: configs.Run) -> bytes:
-    """A run as the bytes of a record, to be sent or written."""
+    """The bytes of the record of a run."""
     arrays = {name: getattr(run, name) for name in ARRAYS + FLIPPED if getattr(run, name) is not None}
     arrays |= {name: np.frombuffer("\n".join(getattr(run, name)).encode(), dtype=np.uint8) for name in PATHS}
     about = {
@@ -170,7 +206,7 @@ def encode(run: configs.Run) -> bytes:
         "environment": run.environment,
         "seconds": run.seconds,
     }
-    about = json.loads(json.dumps(about))  # as it will be read back, tuples as lists
+    about = json.loads(json.dumps(about))  # tuples become lists, as when the record is read
     text = json.dumps(about | {"digest": _digest(about, arrays)})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
@@ -178,7 +214,7 @@ def encode(run: configs.Run) -> bytes:
 
 
 def _digest(about, arrays):
-    """SHA-256 over the text and every array, with its name, type and shape."""
+    """SHA-256 digest of the text and of every array with its name, dtype and shape."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -187,26 +223,45 @@ def _digest(about, arrays):
     return digest.hexdigest()
 
 
-RECORDED = manifests.DATA / "results"  # committed: what the notebooks' figures come from
-LOCAL = manifests.ROOT / "build" / "runs"  # trained here, ignored by git
+RECORDED = manifests.DATA / "results"  # committed records: the source of the figures in the notebooks
+LOCAL = manifests.ROOT / "build" / "runs"  # runs trained on this machine, ignored by git
 
 
-def find(config, folders):
+def find(config: configs.RunConfig, folders: Sequence[Path | str]) -> configs.Run | None:
     """The first record of a run in `folders`, or None.
 
     Raises:
-        records.RecordError: where it is damaged.
+        RecordError: if it is damaged.
+
+    Example:
+        >>> run = find(configs.RunConfig("training_only", seed=1), [RECORDED])
+        >>> run.epochs_run, run.best_epoch
+        (35, 25)
     """
-    paths = [path_of(config, folder) for folder in folders]
+    paths = (path for folder in folders for path in _paths_of(config, folder))
     return next((load(path) for path in paths if path.is_file()), None)
 
 
-def keep(run, folder):
-    """Record a run. Where the folder has become full or unwritable, record it among temporary files rather than lose it."""
+def is_recorded(config: configs.RunConfig, folder: Path | str) -> bool:
+    """Whether `folder` contains the record of a run."""
+    return any(path.is_file() for path in _paths_of(config, folder))
+
+
+def _paths_of(config, folder):
+    """The possible paths of the record of a run: with its key, and with its key of version 1."""
+    return [Path(folder) / f"{name}.npz" for name in (config.key, _key_of_version_1(config))]
+
+
+def keep(run: configs.Run, folder: Path | str) -> configs.Run:
+    """Record a run, and return it.
+
+    Raises:
+        RecordError: if the folder is full or not writable; the record is then kept in the folder of temporary files.
+    """
     try:
         save(run, folder)
     except FileExistsError:
-        pass  # another process has recorded it meanwhile
+        pass  # another process has recorded it in the meantime
     except RecordError as error:
         rescued = save(run, Path(tempfile.gettempdir()) / "tumor_mri-runs", overwrite=True)
         raise RecordError(f"{error}; it is kept as {rescued}, to be moved there") from error

@@ -1,49 +1,68 @@
-"""One run: build a network, fit it under a protocol, stop early, and keep what it predicted."""
+"""One run: build a network, train it under a protocol with early stopping, and return its predictions."""
+
+from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
-from tumor_mri.models import fingerprint, preprocessing, recipes
+from tumor_mri.models import fingerprint, networks, preprocessing, recipes
 from tumor_mri.runs import configs, environment
 
+if TYPE_CHECKING:
+    import keras
 
-def train(config: configs.RunConfig, images=None, manifest=None, progress=True, build=None, save_to=None) -> configs.Run:
-    """Train one network under one protocol, by the recipe of `config`.
+
+def train(
+    config: configs.RunConfig,
+    images: np.ndarray | None = None,
+    manifest: pd.DataFrame | None = None,
+    progress: bool | Callable[[int, dict], Any] = True,
+    build: Callable[[], keras.Model] | None = None,
+    save_to: Path | str | None = None,
+) -> configs.Run:
+    """Train one network under one protocol, with the recipe of `config`.
 
     Args:
-        config: what to train.
-        images: uint8 grey images, (rows of the manifest, height, width); None loads those of the recipe.
-        manifest: table of the images; None loads the project's.
-        progress: True for a bar with epoch, loss, accuracies and the time left; False for none; or a function of the epoch
-            (0 before the first one ends) and its logs, a dict.
-        build: a function of no arguments that returns a Keras model, of grey or RGB images of the size of `images`, values 0 to
-            255, to the probabilities of the four classes; compiled, it keeps its optimizer and loss. None for the network of
-            `config`.
-        save_to: where to write the trained network, a path that ends in ``.keras``; None keeps what it predicted, and no weights.
+        config: the configuration of the run.
+        images: grey images, uint8, (rows of the manifest, height, width); None loads the images of the recipe.
+        manifest: table of the images; None loads the manifest of the dataset of `config`.
+        progress: True for a bar with epoch, loss, accuracies and remaining time; False for none; or a function that is called
+            with the number of finished epochs (first with 0) and the logs of the last one, a dict.
+        build: a function without arguments that returns a Keras model. The model maps grey or RGB images of the size of `images`,
+            with values 0 to 255, to the probabilities of the classes. If it is compiled, its optimizer and loss are used. None
+            builds the network of `config`, which must be registered.
+        save_to: path of the trained network, which ends in ``.keras``; None does not save the weights.
 
     Raises:
-        ValueError: where `build` returns a model of other inputs or outputs, or one that computes in another precision.
-        FloatingPointError: where the loss stopped being a number.
-        dataset.DatasetError: where there are no images.
+        ValueError: for an unknown network, or if `build` returns a model with other inputs or outputs, or one that computes in
+            another precision.
+        FloatingPointError: if the training loss is not finite.
+        DatasetError: if there are no images.
     """
     from tumor_mri._keras import keras
 
     started = time.perf_counter()
-    manifest = manifests.load_manifest() if manifest is None else manifest
-    images = recipes.load_images(config, manifest) if images is None else images
+    recipe = recipes.get(config.recipe)
+    manifest = manifests.load_manifest(manifests.get(config.dataset)) if manifest is None else manifest
+    images = recipe.load(manifest, config.without) if images is None else images
     labels = manifests.class_indices(manifest)
     split = protocols.split(manifest, config.protocol, config.fold)
     train_rows = split.train[: config.train_images]
 
-    def build_both():
-        inner = build() if build else recipes.build(config, images.shape[1:], to_train=True)
-        return inner, _grey_input(inner, images.shape[1:])
+    def build_with_grey_input():
+        inner = build() if build else build_network(config, images.shape[1:])
+        return inner, _grey_input(inner, images.shape[1:], len(manifests.get(config.dataset).classes))
 
     batches = _shuffled_batches(images, labels, train_rows, config)
-    inner, model = build_alone(build_both, config.precision, config.seed)
+    inner, model = build_alone(build_with_grey_input, config.precision, config.seed)
     computed = fingerprint.computes_in(inner)
     if not fingerprint.is_precision(config.precision, computed):
         raise ValueError(
@@ -51,10 +70,10 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
             "layers to the policy that holds while they are built"
         )
     model.compile(
-        optimizer=inner.optimizer if inner.compiled else recipes.optimizer(config, len(batches)),
-        loss=inner.loss if inner.compiled else recipes.loss(config),
+        optimizer=inner.optimizer if inner.compiled else recipe.optimizer(config, len(batches)),
+        loss=inner.loss if inner.compiled else recipe.loss(config),
         metrics=["accuracy"],
-        jit_compile="auto" if keras.backend.backend() == "jax" else False,  # measured: XLA is slower here on a CPU
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,  # on a CPU, XLA was slower in our measurements
     )
 
     def predict(rows, flipped=False):
@@ -62,7 +81,7 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
         return model.predict(scans[..., None], batch_size=64, verbose=0).astype(np.float32)
 
     validator = _validation_callback(predict, split.validation, labels)
-    callbacks = [validator]  # first: early stopping reads the accuracy that it writes
+    callbacks = [validator]  # it comes first: early stopping reads the accuracy that it adds to the logs
     if config.patience is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True)
@@ -72,10 +91,10 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
     logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
 
     if save_to is not None:
-        inner.save(save_to)
-    testing = np.flatnonzero((manifest["split"] == "Testing").to_numpy())
+        with text.whole(save_to) as temporary:
+            inner.save(temporary)
+    testing = np.flatnonzero(manifests.is_testing(manifest))
     paths = manifest["path"].to_numpy()
-    flips = config.recipe == "prepared"
     return configs.Run(
         config=config,
         history={name: [float(value) for value in logs[name]] for name in logs},
@@ -89,22 +108,49 @@ def train(config: configs.RunConfig, images=None, manifest=None, progress=True, 
         environment=environment.describe(manifest)
         | {"architecture": fingerprint.describe(inner), "parameters": inner.count_params(), "computes_in": computed},
         seconds=time.perf_counter() - started,
-        val_flipped=predict(split.validation, flipped=True) if flips else None,
-        test_flipped=predict(testing, flipped=True) if flips else None,
+        val_flipped=predict(split.validation, flipped=True) if recipe.mirrored else None,
+        test_flipped=predict(testing, flipped=True) if recipe.mirrored else None,
     )
 
 
-def build_alone(build, precision, seed):
-    """Build a network as if it were the first of its process, so that its weights do not depend on what was built before.
+def build_network(config: configs.RunConfig, size: tuple[int, int]) -> keras.Model:
+    """The uncompiled network of a run, for images of `size` (height, width) in pixels.
+
+    Raises:
+        ValueError: if the network is not registered.
+    """
+    shape = (*size, recipes.get(config.recipe).channels)
+    return networks.get(config.network).build(config, shape, len(manifests.get(config.dataset).classes))
+
+
+def load_trained(config: configs.RunConfig, size: tuple[int, int], path: Path | str) -> keras.Model:
+    """The trained network of a run, in float32 whatever its training precision.
 
     Args:
-        build: a function of no arguments.
-        precision: a Keras dtype policy, which holds while it is called.
-        seed: of the weights, and of all that the process draws from then on.
+        config, size: see `build_network`.
+        path: the file that `train` saved.
     """
     from tumor_mri._keras import keras
 
-    keras.backend.clear_session()  # forgets policy and seed too, so that both are set behind it
+    model = build_network(config, size)
+    model.set_weights(keras.saving.load_model(path, compile=False, safe_mode=True).get_weights())
+    return model
+
+
+def build_alone(build: Callable[[], Any], precision: str, seed: int) -> Any:
+    """Build a network as if it were the first in this process: its weights do not depend on networks built before.
+
+    Args:
+        build: a function without arguments.
+        precision: the Keras dtype policy that is active during the call.
+        seed: for the initial weights and all later random numbers of the process.
+
+    Returns:
+        The result of `build`.
+    """
+    from tumor_mri._keras import keras
+
+    keras.backend.clear_session()  # it also resets policy and seed: set both after it
     _make_reproducible(seed)
     keras.config.set_dtype_policy(precision)
     try:
@@ -114,7 +160,7 @@ def build_alone(build, precision, seed):
 
 
 def _make_reproducible(seed):
-    """Fix every seed; on TensorFlow ask for deterministic kernels too, which cost no measurable time on a CPU."""
+    """Set every seed. With TensorFlow, use deterministic operations too; on a CPU they cost no measurable time."""
     from tumor_mri._keras import keras
 
     keras.utils.set_random_seed(seed)
@@ -124,11 +170,10 @@ def _make_reproducible(seed):
         tf.config.experimental.enable_op_determinism()
 
 
-def _grey_input(model, size):
-    """Put one grey channel in front of a network of one or three: the dataset's files hold R = G = B."""
+def _grey_input(model, size, classes):
+    """Add an input with one grey channel to a network with one or three channels; in the dataset's files, R = G = B."""
     from tumor_mri._keras import keras
 
-    classes = len(manifests.CLASSES)
     if model.input_shape not in [(None, *size, channels) for channels in (1, 3)] or model.output_shape != (None, classes):
         raise ValueError(
             f"the network maps {model.input_shape} to {model.output_shape}; expected (None, {size[0]}, {size[1]}, 1 or 3) to "
@@ -140,16 +185,16 @@ def _grey_input(model, size):
 
 
 def _shuffled_batches(images, labels, rows, config):
-    """Batches in a new order each epoch, drawn from the seed with NumPy: the same order on every backend.
+    """Batches in a new random order each epoch. NumPy draws the order from the seed: it is the same on every backend.
 
-    What the recipe varies is drawn for each step by itself, so that it does not depend on the order in which steps are made. Two
-    threads make them: with one, TensorFlow tunes the pipeline in a thread that sleeps twice as long each time, and for which the
-    end of an epoch then waits, the processor idle: measured, it took up to twice as long.
+    Each step has its own generator for data augmentation, so the result does not depend on the order in which threads prepare the
+    steps. Two threads prepare them: with one thread, TensorFlow tunes the pipeline in another thread, whose sleep doubles each
+    time. The end of an epoch waits for that thread, and the processor is idle. Measured: an epoch took up to twice as long.
     """
     from tumor_mri._keras import keras
 
-    families = recipes.families(config)
-    targets = np.eye(len(manifests.CLASSES), dtype=np.float32)[labels]
+    families = recipes.get(config.recipe).families_of(config)
+    targets = np.eye(len(manifests.get(config.dataset).classes), dtype=np.float32)[labels]
 
     class ShuffledBatches(keras.utils.PyDataset):
         def __init__(self):
@@ -177,7 +222,7 @@ def _shuffled_batches(images, labels, rows, config):
 
 
 def _validation_callback(predict, rows, labels):
-    """One pass over the validation images after each epoch, for loss, accuracy and the predicted classes alike."""
+    """A callback with one pass over the validation images per epoch: it gives loss, accuracy and predicted classes."""
     from tumor_mri._keras import keras
 
     class Validation(keras.callbacks.Callback):
@@ -202,7 +247,7 @@ def _validation_callback(predict, rows, labels):
 
 
 def _progress_callback(config):
-    """A bar over the epochs; tqdm adds the time left, an upper bound since a run may stop early."""
+    """A callback with a bar over the epochs. The remaining time is an upper bound, because a run may stop early."""
     from tumor_mri._keras import keras
 
     class Progress(keras.callbacks.Callback):
@@ -221,7 +266,7 @@ def _progress_callback(config):
 
 
 def _reporting_callback(report):
-    """Hand each epoch to a function."""
+    """A callback that calls a function at the start and after each epoch."""
     from tumor_mri._keras import keras
 
     class Reporting(keras.callbacks.Callback):

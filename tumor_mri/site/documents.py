@@ -30,8 +30,9 @@ def write_card(scores, manifest) -> None:
         scores: `benchmark.table`.
         manifest: table of the images.
     """
-    text.write(CARD, "figures", benchmark.as_markdown(scores[scores["network"].str.match(r"residual(?!, \d+ epochs)")]))
+    names = {publishing.CONFIG.label, *(one.label for one in benchmark.combined(benchmark.recorded()))}
+    text.write(CARD, "figures", benchmark.as_markdown(scores[scores["network"].isin(names)]))
     text.write(CARD, "confidence", text.as_markdown(text.in_percent(publishing.answered_table(manifest))))
     runs = [*publishing.grouped_runs(), records.find(publishing.CONFIG, [records.RECORDED])]
-    missed = scoring.missed_tumours(runs, manifest).drop(columns="widths")
+    missed = scoring.missed_tumours(runs, manifest).drop(columns="network")
     text.write(CARD, "failures", text.as_markdown(text.in_percent(missed)))

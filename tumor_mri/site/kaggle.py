@@ -104,16 +104,16 @@ def _write_wheel(folder):
 def _write_bundle(parent, page, listed, user):
     folder = parent / slug(page.kaggle_title)
     folder.mkdir()
-    text = (notebook_files.NOTEBOOKS / f"{page.name}.ipynb").read_text(encoding="utf-8")
+    content = (notebook_files.NOTEBOOKS / f"{page.name}.ipynb").read_text(encoding="utf-8")
     for other in listed:
-        text = text.replace(f"]({other.name}.ipynb)", f"](https://www.kaggle.com/code/{user}/{slug(other.kaggle_title)})")
-    (folder / f"{page.name}.ipynb").write_text(text, encoding="utf-8", newline="\n")
+        content = content.replace(f"]({other.name}.ipynb)", f"](https://www.kaggle.com/code/{user}/{slug(other.kaggle_title)})")
+    text.write_whole(folder / f"{page.name}.ipynb", content)
     _write_json(folder / "kernel-metadata.json", notebook_metadata(page, user))
     return folder
 
 
 def _write_json(path, data):
-    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8", newline="\n")
+    text.write_whole(path, json.dumps(data, indent=2) + "\n")
 
 
 def support_metadata(user) -> dict:

@@ -2,12 +2,12 @@
 
 import base64
 import io
-import os
 import sys
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from tumor_mri import text
 from tumor_mri.datasets import download, manifests
 from tumor_mri.site import notebook_files, website
 from tumor_mri.site.notebook_files import NOTEBOOKS, PageError, notebook_paths
@@ -93,11 +93,11 @@ def refresh(paths=None) -> None:
             raise PageError(
                 f"{path.name}: the cell tagged {notebook_files.STORY!r} draws {len(pictures)} figures, and one is shown"
             )
-        _write_whole(path, nbformat.writes(notebook) + "\n")
+        text.write_whole(path, nbformat.writes(notebook) + "\n")
         for picture in pictures:
             story = notebook_files.story_picture(path.parent)
             story.parent.mkdir(exist_ok=True)
-            story.write_bytes(picture)
+            text.write_whole(story, picture)
 
 
 def _with_first_cell(notebook):
@@ -130,16 +130,6 @@ def _with_palette(picture: bytes) -> bytes:
     file = io.BytesIO()
     small.save(file, "PNG", optimize=True)
     return file.getvalue()
-
-
-def _write_whole(path, text):
-    """Write a text, or leave the file as it was: a full disk must not cost a notebook."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _story_pictures(notebook):

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests
 from tumor_mri.site import api, notebook_files
 from tumor_mri.site.notebook_files import PageError
@@ -95,15 +96,16 @@ def write(notebooks, output, note="", repository="") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     pages = []
     for name, notebook in notebooks.items():
-        _write(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
+        text.write_whole(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
         pages.append(_page(name, notebook, output, repository))
     shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": _style()}
-    for before, page, after in zip([None, *pages], pages, [*pages[1:], None]):
+    for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
         about = {"title": page.title, "description": page.question, "here": page.name, "root": ""}
-        _write(output / f"{page.name}.html", _fill("notebook", page=page, before=before, after=after, **about, **shared))
+        content = _fill("notebook", page=page, before=before, after=after, **about, **shared)
+        text.write_whole(output / f"{page.name}.html", content)
     about = {"title": project, "description": story, "spanish": spanish, "here": "index", "root": ""}
     about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
-    _write(output / "index.html", _fill("index", verdicts=_verdicts(), **about, **shared))
+    text.write_whole(output / "index.html", _fill("index", verdicts=_verdicts(), **about, **shared))
     _write_api(output / "api", shared)
     return output / "index.html"
 
@@ -115,12 +117,9 @@ def _write_api(folder, shared):
         path = folder / page.path
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {"title": page.title, "description": page.description, "body": page.body, "here": "api"}
-        _write(path, _fill("api", **shared | about | {"root": "../" * (page.path.count("/") + 1), "style": style}))
-    _write(folder / "search.js", api.search_index())
-
-
-def _write(path, text):
-    path.write_text(text, encoding="utf-8", newline="\n")
+        content = _fill("api", **shared | about | {"root": "../" * (page.path.count("/") + 1), "style": style})
+        text.write_whole(path, content)
+    text.write_whole(folder / "search.js", api.search_index())
 
 
 def _page(name, notebook, output, repository):
@@ -145,7 +144,7 @@ def _pictures(cell, stem, output):
         if "image/png" in one.get("data", {}):
             content = base64.b64decode(one["data"]["image/png"])
             path = f"{stem}-{number}.png"
-            (output / path).write_bytes(content)
+            text.write_whole(output / path, content)
             width, height = struct.unpack(">II", content[16:24])  # where a PNG file has them
             shown = {"alt": " ".join(said.split()), "width": width, "height": height}
             one["metadata"] = {"filenames": {"image/png": path}, "image/png": shown}

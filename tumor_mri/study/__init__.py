@@ -1,6 +1,6 @@
-"""This report's studies: the table of runs, its claims and its gap, two networks inspected, the published network made."""
+"""The studies of the report: tables of runs, verdicts on claims, the gap, an inspection of two networks, the published one."""
 
-from tumor_mri.study.catalogue import configs_of, recorded, run, train
+from tumor_mri.study.catalogue import STUDIES, configs_of, recorded, run, train
 from tumor_mri.study.claims import (
     Verdict,
     claim,
@@ -30,6 +30,7 @@ __all__ = [
     "CONDITIONS",
     "CONFIG",
     "Inspection",
+    "STUDIES",
     "Verdict",
     "answered_table",
     "claim",

@@ -1,4 +1,4 @@
-"""The studies: named tables of runs, read from records where they are recorded and trained where they are not."""
+"""The studies: named lists of runs. Recorded runs are read, missing ones are trained."""
 
 import os
 import tempfile
@@ -8,96 +8,89 @@ from tumor_mri.datasets import protocols
 from tumor_mri.models import networks, recipes
 from tumor_mri.runs import cluster, configs, environment, records
 
-SEEDS = (1, 2, 3, 4, 5)  # of the networks that carry the story
+SEEDS = (1, 2, 3, 4, 5)  # of the networks at the centre of the report
 FEWER_SEEDS = (1, 2, 3)  # of the report's wider networks
-ONE_SEED = (1,)  # where folds, or images swapped, take the place of seeds
+ONE_SEED = (1,)  # used if folds or swapped images already give repeats
 
 
-def _configs(protocol, widths, seeds=SEEDS, **settings):
-    return [configs.RunConfig(protocol, widths=widths, seed=seed, **settings) for seed in seeds]
-
-
-def _under(settings, *asked):
-    """Runs of one network under several protocols, each asked for as its name, how many folds, and seeds."""
+def _runs(network, protocol, seeds=SEEDS, **settings):
+    """Runs of one network under one protocol: every fold, every seed."""
     return [
-        config
-        for protocol, folds, seeds in asked
-        for fold in range(folds)
-        for config in _configs(protocol, seeds=seeds, fold=fold, **settings)
+        configs.config_of(network, protocol.name, fold=fold, seed=seed, **settings)
+        for fold in range(protocol.folds)
+        for seed in seeds
     ]
 
 
-_A_BASE = _configs("testing_folder", networks.BASE_WIDTHS)
-_B_BASE = _configs("training_only", networks.BASE_WIDTHS)
-_A_CHOSEN = _configs("testing_folder", networks.CHOSEN_WIDTHS)
-_B_CHOSEN = _configs("training_only", networks.CHOSEN_WIDTHS)
-_A_MORE = _configs("testing_folder", networks.MORE_WIDTHS, FEWER_SEEDS)
-_B_MORE = _configs("training_only", networks.MORE_WIDTHS, FEWER_SEEDS)
-_B_SOME_MORE = _configs("training_only", networks.SOME_MORE_WIDTHS, FEWER_SEEDS)
+_A, _B, _GROUPED_FOLDS = protocols.TESTING_FOLDER, protocols.TRAINING_ONLY, protocols.GROUPED
+_A_BASE = _runs("cnn", _A)
+_B_BASE = _runs("cnn", _B)
+_A_CHOSEN = _runs("cnn", _A, widths=networks.CHOSEN_WIDTHS)
+_B_CHOSEN = _runs("cnn", _B, widths=networks.CHOSEN_WIDTHS)
+_A_MORE = _runs("cnn", _A, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
+_B_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
+_B_SOME_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.SOME_MORE_WIDTHS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
-_GROUPED = [
-    config
-    for widths in (networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
-    for fold in range(protocols.GROUPED_FOLDS)
-    for config in _configs("grouped", widths, ONE_SEED, fold=fold)
-]
-_FOREIGN = [config for fold in (0, 1) for config in _configs("foreign_added", networks.BASE_WIDTHS, ONE_SEED, fold=fold)]
-_B_BASE_EXACT = _configs("training_only", networks.BASE_WIDTHS, precision="float32")
-_OURS = _under(
-    recipes.RESIDUAL,
-    ("grouped", protocols.GROUPED_FOLDS, SEEDS),
-    ("testing_folder", 1, SEEDS),
-    ("training_only", 1, ONE_SEED),
-)
-_LONGER = _under(recipes.LONGER, ("grouped", protocols.GROUPED_FOLDS, (1, 2)), ("testing_folder", 1, SEEDS))
+_GROUPED_BASE = _runs("cnn", _GROUPED_FOLDS, ONE_SEED)
+_GROUPED_CHOSEN = _runs("cnn", _GROUPED_FOLDS, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
+_FOREIGN = _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
+_OURS = _runs("residual", _GROUPED_FOLDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
+_LONGER = _runs("residual", _GROUPED_FOLDS, (1, 2), epochs=120) + _runs("residual", _A, epochs=120)
+_INGREDIENTS = (*recipes.PREPARED.ablations, *networks.RESIDUAL.ablations)
 _ABLATION = [
-    recipes.RESIDUAL,
-    *({**recipes.RESIDUAL, "without": name} for name in recipes.INGREDIENTS),
-    {"recipe": "prepared", "patience": None},
-    {"recipe": "prepared", "patience": None, "without": "schedule"},  # with its own Adam
-    {},  # the report's network and recipe
+    ("residual", {}),
+    *(("residual", {"without": name}) for name in _INGREDIENTS),
+    ("cnn", {"recipe": "prepared"}),
+    ("cnn", {"recipe": "prepared", "without": "schedule"}),  # with its own Adam
+    ("cnn", {}),  # the report's network and recipe
 ]
-_ABLATED = [  # on two folds, not the one that chose the settings
-    configs.RunConfig("grouped", seed=1, fold=fold, **settings) for fold in (1, 2) for settings in _ABLATION
+_ABLATED = [  # on two folds, without the one on which the settings were chosen
+    configs.config_of(network, "grouped", fold=fold, **settings) for fold in (1, 2) for network, settings in _ABLATION
 ]
+
 STUDIES = {
     "compare-splits": _A_BASE + _B_BASE,
     "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
     "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
-    "honest-evaluation": _SWEEP + _GROUPED,
-    "precision": _B_BASE + _B_BASE_EXACT,  # a control: what bfloat16 costs
-    "network-that-generalises": [config for config in _GROUPED if config.widths == networks.BASE_WIDTHS] + _OURS,
+    "honest-evaluation": _SWEEP + _GROUPED_BASE + _GROUPED_CHOSEN,
+    "precision": _B_BASE + _runs("cnn", _B, precision="float32"),  # a control: the effect of bfloat16
+    "network-that-generalises": _GROUPED_BASE + _OURS,
     "twice-as-long": _LONGER,
     "ablation": _ABLATED,
 }
 
 
-def configs_of(name) -> list:
-    """The runs of a study.
+def configs_of(name: str) -> list[configs.RunConfig]:
+    """The configurations of a study's runs.
 
     Raises:
         ValueError: for an unknown name.
+
+    Example:
+        >>> [config.key for config in configs_of("gallery")]
+        ['training_only-cnn-32-64-128-128-seed1', 'training_only-cnn-25-50-100-100-seed1']
     """
     if name not in STUDIES:
         raise ValueError(f"unknown study {name!r}: choose one of {', '.join(STUDIES)}")
     return STUDIES[name]
 
 
-def run(name, retrain=False) -> list:
-    """The runs of a study, in its order: a list of `training.Run`.
+def run(name: str, *, retrain: bool = False) -> list[configs.Run]:
+    """The runs of a study, in its order.
 
-    Recorded runs are read; a run that is not recorded is trained and kept under ``build/runs``. With ``TUMOR_MRI_RETRAIN=smoke``
-    in the environment, one tiny run of each network is trained instead: a test that training works, not a result. Where a record
-    is lacking and `retrain` is not asked for, the run is trained in the precision of the others, whatever suits this machine.
+    Recorded runs are read. Missing runs are trained in the precision of the study, even if another one is faster on this
+    machine, and kept under ``build/runs``. With ``TUMOR_MRI_RETRAIN=smoke`` in the environment, one tiny run of each network is
+    trained instead: this tests that training works, and is not a result.
 
     Args:
         name: a key of `STUDIES`.
-        retrain: train every run here, leaving the committed records alone. Goes on where an earlier call stopped.
+        retrain: train every run here, without reading or changing the committed records; resumes if an earlier call was
+            interrupted. See `train`.
 
     Raises:
-        StudyError: where runs failed; the others are recorded.
+        StudyError: if runs failed; the others are recorded.
     """
     if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
         return _smoke(name)
@@ -106,31 +99,35 @@ def run(name, retrain=False) -> list:
     return cluster.complete(configs_of(name), [records.RECORDED, records.LOCAL], title=name)
 
 
-def recorded(name) -> list:
-    """The committed runs of a study, in its order, without those that are not there yet: nothing is trained.
+def recorded(name: str) -> list[configs.Run]:
+    """The committed runs of a study, in its order. Nothing is trained; runs that are not recorded yet are left out.
 
     Raises:
-        records.RecordError: where a record is damaged.
+        records.RecordError: if a record is damaged.
+
+    Example:
+        >>> [run.config.seed for run in recorded("confusion-matrix")]
+        [1, 2, 3, 4, 5]
     """
     return [run for run in (records.find(config, [records.RECORDED]) for config in configs_of(name)) if run is not None]
 
 
-def train(name, record=False, scheduler=None, workers=None) -> list:
-    """Train what a study still lacks, and return its runs.
+def train(name: str, record: bool = False, scheduler: str | None = None, workers: int | None = None) -> list[configs.Run]:
+    """Train the missing runs of a study, and return all its runs.
 
     Args:
         name: a key of `STUDIES`.
-        record: keep the runs with the committed records, in ``data/results``, and in the published precision; else under
-            ``build/runs``, in the precision that suits this machine, on workers elsewhere too.
-        scheduler, workers: see `complete`.
+        record: keep the runs with the committed records, in ``data/results``, and train in the published precision. Otherwise
+            they are kept under ``build/runs``, and train in the precision that suits this machine, also on remote workers.
+        scheduler, workers: see `cluster.complete`.
 
     Raises:
-        StudyError: where runs failed; the others are recorded.
+        StudyError: if runs failed; the others are recorded.
     """
     wanted = configs_of(name)
     if record:
         return cluster.complete(wanted, [records.RECORDED], scheduler, workers, name)
-    if len({config.precision for config in wanted}) == 1:  # a study that compares precisions keeps them
+    if len({config.precision for config in wanted}) == 1:  # a study of precisions keeps its own
         wanted = [replace(config, precision=environment.native_precision()) for config in wanted]
     return cluster.complete(wanted, [records.LOCAL], scheduler, workers, name)
 

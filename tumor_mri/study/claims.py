@@ -1,5 +1,6 @@
-"""The report's own figures, and the verdicts on its claims."""
+"""The report's own numbers, and the verdicts on its claims."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,11 @@ import pandas as pd
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import scoring
 from tumor_mri.models import networks
+from tumor_mri.runs import configs
 from tumor_mri.study import gap
 from tumor_mri.text import say, span
 
-REPORT_ENDS = (43, 50)  # epochs after which runs end, says the report
+REPORT_ENDS = (43, 50)  # according to the report, runs end between these epochs
 
 
 def load_report_log() -> pd.DataFrame:
@@ -20,7 +22,13 @@ def load_report_log() -> pd.DataFrame:
 
 
 def load_report_matrix() -> np.ndarray:
-    """The report's confusion matrix, rebuilt from its table and its text; rows truth, (4, 4)."""
+    """The report's confusion matrix, reconstructed from its table and text; rows truth, columns prediction, int, (4, 4).
+
+    Example:
+        >>> matrix = load_report_matrix()
+        >>> print(f"{matrix.sum()} images, accuracy {matrix.trace() / matrix.sum():.2%}")
+        574 images, accuracy 92.33%
+    """
     return pd.read_csv(manifests.DATA / "report" / "matrix.csv", index_col=0).to_numpy()
 
 
@@ -30,13 +38,18 @@ def load_report_table() -> pd.DataFrame:
 
 
 def load_claims() -> pd.DataFrame:
-    """The report's claims, each with its figure and the criterion that decides it, by id."""
+    """The report's claims, each with the reported figure and the criterion that decides it, by id.
+
+    Example:
+        >>> list(load_claims().index)
+        ['C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C7', 'C8', 'C9']
+    """
     return pd.read_csv(manifests.DATA / "report" / "claims.csv", index_col="id")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what the report says, what the runs here say, and what follows."""
+    """A claim, the report's figure, the result of the runs here, and the conclusion."""
 
     id: str
     claim: str
@@ -48,25 +61,26 @@ class Verdict:
         return f"{self.id} · {self.claim} · report: {self.report} · here: {self.here} · {self.verdict}"
 
 
-def verdicts(runs, manifest) -> list:
-    """The verdict on each claim, C1 to C9, in their order."""
+def verdicts(runs: Sequence[configs.Run], manifest: pd.DataFrame) -> list[Verdict]:
+    """The verdicts on the claims C1 to C9, in this order."""
     summary = scoring.summarise(runs, manifest)
     return [*(claim(id, summary) for id in _CRITERIA), claim_on_table(runs, manifest), claim_on_testing(runs, manifest)]
 
 
-def claims_table(found) -> pd.DataFrame:
-    """Verdicts for people, a row each: id, claim, report, here, verdict."""
+def claims_table(found: Sequence[Verdict]) -> pd.DataFrame:
+    """Verdicts as a table, one row per claim: id, claim, report, here, verdict."""
     return pd.DataFrame(found)
 
 
-def claim(id, summary) -> Verdict:
+def claim(id: str, summary: pd.DataFrame) -> Verdict:
     """The verdict on a claim about accuracies, C1 to C7, from the table of `evaluation.summarise`.
 
-    Each run is held against the criterion of ``data/report/claims.csv``. All hold: *holds*; some: *holds by luck of the seed*;
-    none: *refuted*. One run alone, or a comparison without a partner of the same seed: *cannot be decided*.
+    Each run is compared with the criterion in ``data/report/claims.csv``. If all runs meet it, the claim *holds*; if some do, it
+    *holds by luck of the seed*; if none does, it is *refuted*. Fewer than two runs (for a claim that compares networks, fewer
+    than two pairs of runs with the same seed) *cannot decide* it.
 
     Raises:
-        ValueError: for a claim that runs alone do not decide.
+        ValueError: for a claim that accuracies alone do not decide.
     """
     if id not in _CRITERIA:
         raise ValueError(f"claim {id!r} is not decided by accuracies: choose one of {', '.join(_CRITERIA)}")
@@ -75,10 +89,11 @@ def claim(id, summary) -> Verdict:
     return Verdict(id, row["claim"], row["report_figure"], here, _verdict(held))
 
 
-def claim_on_table(runs, manifest) -> Verdict:
-    """The verdict on C8, the report's table, from its own confusion matrix; beside it what runs of the same network reach here.
+def claim_on_table(runs: Sequence[configs.Run], manifest: pd.DataFrame) -> Verdict:
+    """The verdict on C8, the report's table of scores, from the report's own confusion matrix.
 
-    The criterion of ``data/report/claims.csv`` is about the printed columns alone, so that runs do not decide it.
+    The criterion in ``data/report/claims.csv`` concerns the printed columns alone. Runs of the same network do not decide it;
+    their accuracy is shown for comparison.
     """
     matrix, printed = load_report_matrix(), load_report_table()
     as_printed, exchanged = (_agrees(printed, scoring.classification_table(found)) for found in (matrix, matrix.T))
@@ -94,14 +109,15 @@ def claim_on_table(runs, manifest) -> Verdict:
 
 
 def _agrees(printed, table):
-    """Whether a printed table is that of `evaluation.classification_table`, to the four digits printed; averages apart."""
+    """Whether a printed table equals that of `evaluation.classification_table` to the four digits printed, averages excluded."""
     columns = ["precision", "recall", "f1-score", "support"]
-    both = (found.loc[list(manifests.NAMES), columns].to_numpy(dtype=float) for found in (printed, table))
+    both = (found.loc[list(manifests.BRAIN_TUMOUR_MRI.labels), columns].to_numpy(dtype=float) for found in (printed, table))
     return np.allclose(*both, rtol=0, atol=5.1e-5)
 
 
 def _here_on_table(runs, manifest):
-    found = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == networks.CHOSEN_WIDTHS]
+    chosen = configs.config_of("cnn", protocols.TRAINING_ONLY.name, widths=networks.CHOSEN_WIDTHS)
+    found = [run for run in runs if run.config.protocol == chosen.protocol and run.config.same_network(chosen)]
     if not found:
         return "no runs here"
     scores = scoring.run_scores(scoring.image_scores(found, manifest))
@@ -109,11 +125,11 @@ def _here_on_table(runs, manifest):
     return f"runs here {best} at the best epoch, {honest} cross-fitted"
 
 
-def claim_on_testing(runs, manifest) -> Verdict:
-    """The verdict on C9, that Testing holds too few images or too poor ones, from runs on splits A and B.
+def claim_on_testing(runs: Sequence[configs.Run], manifest: pd.DataFrame) -> Verdict:
+    """The verdict on C9, that the images of Testing are too few or too poor, from runs on splits A and B.
 
-    Each split A run is held against the split B run of the same network and seed, by the criterion of
-    ``data/report/claims.csv``; fewer than two such pairs decide nothing.
+    Each split A run is compared with the split B run of the same network and seed, by the criterion in
+    ``data/report/claims.csv``. Fewer than two such pairs decide nothing.
     """
     pairs = testing_pairs(runs, manifest)
     few = pairs["testing"].between(pairs["low"], pairs["high"])
@@ -126,15 +142,16 @@ def claim_on_testing(runs, manifest) -> Verdict:
     return Verdict("C9", row["claim"], row["report_figure"], here, _verdict(few | poor))
 
 
-def testing_pairs(runs, manifest) -> pd.DataFrame:
-    """A row for each split A run with a split B run of the same network and seed; accuracies of 1.
+def testing_pairs(runs: Sequence[configs.Run], manifest: pd.DataFrame) -> pd.DataFrame:
+    """One row per split A run that has a split B run of the same network and seed. Accuracies are shares of 1.
 
-    Columns: widths, seed, testing (all of it), near_copies, foreign (points that errors on foreign gliomas cost), from split A;
-    set_aside, low and high (the middle 95 % of draws of 394), from split B.
+    Columns: network and seed; from split A: testing (accuracy on all of it), near_copies (accuracy on them), foreign (points of
+    accuracy lost to errors on foreign gliomas); from split B: set_aside (validation accuracy), low and high (the middle 95 % of
+    the accuracies on random samples of 394 validation images, see `gap.draw_ranges`).
     """
     scoring.check_comparable(runs, manifest)
-    split_a, split_b = ([run for run in runs if run.config.protocol == name] for name in ("testing_folder", "training_only"))
-    columns = ["widths", "seed"]
+    split_a, split_b = ([run for run in runs if run.config.protocol == one.name] for one in protocols.REPORT_SPLITS)
+    columns = ["network", "seed"]
     if not split_a or not split_b:
         return pd.DataFrame(columns=[*columns, "testing", "near_copies", "foreign", "set_aside", "low", "high"])
     scores = gap.testing_scores(split_a, manifest).set_index("part")
@@ -155,18 +172,18 @@ def _verdict(held):
 
 
 def _pick(summary, protocol, *widths):
-    labels = [networks.label(width) for width in widths]
-    return summary[(summary["protocol"] == protocol) & summary["widths"].isin(labels)]
+    labels = [configs.config_of("cnn", protocol.name, widths=width).label for width in widths]
+    return summary[(summary["protocol"] == protocol.name) & summary["network"].isin(labels)]
 
 
 def _beside_base(summary, protocol, *widths):
-    """Runs beside the base network's run of the same seed: its columns end in ``_base``."""
+    """Runs joined with the base network's run of the same seed, whose columns end in ``_base``."""
     base = _pick(summary, protocol, networks.BASE_WIDTHS)
     return _pick(summary, protocol, *widths).merge(base, on="seed", suffixes=("", "_base"))
 
 
 def _c1(summary):
-    runs = _pick(summary, "testing_folder", networks.BASE_WIDTHS)
+    runs = _pick(summary, protocols.TESTING_FOLDER, networks.BASE_WIDTHS)
     held = (runs["train_accuracy"] > 0.90) & (runs["val_accuracy"] < 0.80)
     return (
         held,
@@ -175,40 +192,40 @@ def _c1(summary):
 
 
 def _c2(summary):
-    runs = _pick(summary, "testing_folder", networks.MORE_WIDTHS)
+    runs = _pick(summary, protocols.TESTING_FOLDER, networks.MORE_WIDTHS)
     return runs["gap"].between(20, 25), f"gap {say(runs['gap'], ' points')}"
 
 
 def _c3(summary):
-    runs = _beside_base(summary, "testing_folder", networks.CHOSEN_WIDTHS)
+    runs = _beside_base(summary, protocols.TESTING_FOLDER, networks.CHOSEN_WIDTHS)
     change = runs["gap"] - runs["gap_base"]
     return change.abs() <= 5, f"gap changes by {say(change, ' points')}"
 
 
 def _c4(summary):
-    runs = _pick(summary, "training_only", networks.BASE_WIDTHS)
+    runs = _pick(summary, protocols.TRAINING_ONLY, networks.BASE_WIDTHS)
     reach = (runs["train_accuracy"] >= 0.90) & (runs["val_accuracy"] >= 0.90)
     here = f"training {say(100 * runs['train_accuracy'], ' %')}, validation {say(100 * runs['val_accuracy'], ' %')}"
     return reach & runs["gap"].between(4, 6), f"{here}, gap {say(runs['gap'], ' points')}"
 
 
 def _c5(summary):
-    runs = _beside_base(summary, "training_only", networks.MORE_WIDTHS, networks.SOME_MORE_WIDTHS)
+    runs = _beside_base(summary, protocols.TRAINING_ONLY, networks.MORE_WIDTHS, networks.SOME_MORE_WIDTHS)
     change = 100 * (runs["val_accuracy"] - runs["val_accuracy_base"])
     flatter = runs["oscillation"] - runs["oscillation_base"]
-    by_seed = [values.groupby(runs["seed"]).mean() for values in (change, flatter)]  # both networks are held against one base run
+    by_seed = [values.groupby(runs["seed"]).mean() for values in (change, flatter)]  # both networks share one base run
     here = f"validation changes by {say(by_seed[0], ' points')}, oscillation by {say(by_seed[1], ' points', 2)}"
     held = (change.abs() <= 2) & (flatter < 0)
     return held if runs["seed"].nunique() > 1 else held[:1], here
 
 
 def _c6(summary):
-    runs = _pick(summary, "training_only", networks.CHOSEN_WIDTHS)
+    runs = _pick(summary, protocols.TRAINING_ONLY, networks.CHOSEN_WIDTHS)
     return runs["gap"] <= 5, f"gap {say(runs['gap'], ' points')}"
 
 
 def _c7(summary):
-    runs = _pick(summary, "training_only", networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
+    runs = _pick(summary, protocols.TRAINING_ONLY, networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
     by_seed = runs.groupby("seed")["epochs_run"].mean()
     here = f"runs end after {runs['epochs_run'].min()} to {runs['epochs_run'].max()} epochs, mean {say(by_seed)}"
     return runs["epochs_run"].between(*REPORT_ENDS), here

@@ -1,29 +1,32 @@
-"""The published network: trained, calibrated on the grouped folds, and written with its digests."""
+"""Publishing a network: train it, calibrate it on the grouped folds, and write it with the digests of its files."""
 
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, scoring
-from tumor_mri.models import preprocessing, published, recipes
+from tumor_mri.models import preprocessing, published
 from tumor_mri.runs import configs, records, training
 
-CONFIG = configs.RunConfig("testing_folder", **recipes.RESIDUAL)  # all of Training, the first seed
+CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Training, the first seed
 
 
 def publish() -> Path:
-    """Train the published network on all of Training, and write its files and its record; returns the folder.
+    """Train the published network on all of Training, write its files and its record, and return the folder.
 
-    Temperature and threshold come from the recorded runs of the same recipe on the grouped folds, that is from patients that
-    those networks had not met, and not from any scan of Testing.
+    Temperature and threshold come from the recorded runs of the same recipe on the grouped folds. They rest on patients that
+    those networks had not trained on, and on no scan of Testing.
 
     Raises:
-        PredictionError: where those runs are not recorded.
+        PredictionError: if those runs are not recorded.
     """
     manifest = manifests.load_manifest()
     temperature, threshold = calibration.calibrate(grouped_runs(), manifest)
@@ -35,8 +38,14 @@ def publish() -> Path:
     return published.FOLDER
 
 
-def grouped_runs():
-    wanted = [configs.RunConfig("grouped", fold=fold, **recipes.RESIDUAL) for fold in range(protocols.GROUPED_FOLDS)]
+def grouped_runs() -> list[configs.Run]:
+    """The runs of the published network on the grouped folds, with the first seed.
+
+    Raises:
+        PredictionError: if not all of them are recorded.
+    """
+    grouped = protocols.GROUPED
+    wanted = [replace(CONFIG, protocol=grouped.name, fold=fold) for fold in range(grouped.folds)]
     runs = [records.find(config, [records.RECORDED]) for config in wanted]
     if None in runs:
         raise published.PredictionError(
@@ -45,36 +54,39 @@ def grouped_runs():
     return runs
 
 
-def write(folder, trained, about, manifest) -> None:
-    """Write the files of the published network: in float32 whatever it trained in, with the features of all Training scans.
+def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.DataFrame) -> None:
+    """Write the files of the published network, in float32 whatever precision it trained in.
+
+    Among the files are the features of all Training scans, for finding the scans most similar to a new one.
 
     Args:
-        folder: where to.
+        folder: to write to.
         trained: path of the trained network, in Keras' format.
-        about: temperature, abstain_below and whatever else tells of it.
+        about: temperature, abstain_below and further facts about the network.
         manifest: table of the images.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model = recipes.load_trained(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
-    model.save(folder / published.MODEL)
+    model = training.load_trained(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
     kept = (manifest["split"] == "Training").to_numpy()
     features, _ = published.with_features(model).predict(preprocessing.load_prepared(manifest)[kept][..., None], verbose=0)
-    np.savez_compressed(
-        folder / published.FEATURES, features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept]
-    )
-    (folder / published.ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    digests = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in (published.MODEL, published.FEATURES, published.ABOUT)
-    }
-    (folder / published.SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
+    names = (published.MODEL, published.FEATURES, published.ABOUT, published.SUMS)
+    with text.whole(*(folder / name for name in names)) as temporaries:  # together: each belongs to the others
+        *contents, sums = temporaries
+        model.save(contents[0])
+        np.savez_compressed(contents[1], features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept])
+        contents[2].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
+        digests = [hashlib.sha256(content.read_bytes()).hexdigest() for content in contents]
+        sums.write_text(
+            "".join(f"{digest}  {name}\n" for digest, name in zip(digests, names, strict=True)), encoding="utf-8", newline="\n"
+        )
 
 
-def answered_table(manifest) -> pd.DataFrame:
-    """`answered` for new patients of Training, for Testing and for its unseen part: a row each, named in the column images.
+def answered_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """`calibration.answered` of the published network: for new patients of Training, for Testing and for unseen Testing.
 
-    No row chose its own temperature and threshold: those of a grouped fold come from the other four.
+    One row each, named in the column images. No images choose their own temperature and threshold: for each grouped fold they
+    come from the other four folds.
     """
     said, testing = published.about(), records.find(CONFIG, [records.RECORDED])
     truth = scoring.truth(testing.test_paths, manifest)
@@ -89,10 +101,10 @@ def answered_table(manifest) -> pd.DataFrame:
 
 
 def _each_calibrated_by_the_others(runs, manifest):
-    """Probabilities, truth, temperature and threshold of each image, the last two from the folds that it is not in."""
+    """Probabilities, truth, temperature and threshold of each image; the last two come from the folds that it is not in."""
     parts = []
     for run in runs:
         chosen = calibration.calibrate([other for other in runs if other is not run], manifest)
         ours = [np.full(len(run.val_paths), value) for value in chosen]
         parts.append((run.val_probabilities, scoring.truth(run.val_paths, manifest), *ours))
-    return [np.concatenate(part) for part in zip(*parts)]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]

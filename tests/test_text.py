@@ -1,7 +1,23 @@
 """Numbers and verdicts in Spanish."""
 
+import pandas as pd
+import pytest
+
 from tumor_mri import text
 from tumor_mri.study import claims
+
+
+def test_a_table_is_written_between_its_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- claims -->\nold\n<!-- end of claims -->\nAfter.\n", encoding="utf-8")
+    table = text.as_markdown(pd.DataFrame({"id": ["C1"], "here": [0.5]}))
+    text.write(page, "claims", table)
+    text.write(page, "claims", table)
+    expected = "Before.\n<!-- claims -->\n| id | here |\n| --- | --- |\n| C1 | 0.5 |\n<!-- end of claims -->\nAfter.\n"
+    assert page.read_text(encoding="utf-8") == expected
+    with pytest.raises(ValueError, match=r"page\.md needs"):
+        text.write(page, "table", table)
+    assert page.read_text(encoding="utf-8") == expected
 
 
 def test_numbers_and_verdicts_in_spanish():
@@ -17,7 +33,7 @@ def test_numbers_and_verdicts_in_spanish():
         "no puede decidirse",
         "refutada tal como está impresa",
     ]
-    assert [text.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{text}</span>" for text in spanish]
+    assert [text.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{words}</span>" for words in spanish]
 
 
 def test_what_is_spanish_already_stays():

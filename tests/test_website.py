@@ -26,7 +26,11 @@ from tumor_mri.site import api, notebook_files, notebooks, website
 
 NAMES = ["index", *(path.stem for path in notebooks.notebook_paths())]
 API = ["api/index", *(f"api/tumor_mri/{room}" for room in api.ROOMS)]
-needs_browser = pytest.mark.skipif(browser.find() is None, reason=browser.NONE)
+
+
+def needs_browser(test):
+    """A test of the browser lane, skipped where there is none."""
+    return pytest.mark.browser(pytest.mark.skipif(browser.find() is None, reason=browser.NONE)(test))
 
 
 @pytest.fixture(scope="module")
@@ -146,24 +150,28 @@ def test_hosts_are_linked_once_the_repository_has_an_address(tmp_path):
 GOOD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Good</title><link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width"><meta name="description" content="d"><meta name="color-scheme" content="light">
 </head><body><h1 id="top">Good</h1><a href="#top">up</a><img src="dot.png" alt="A dot." width="60" height="60"></body></html>"""
-WRONG = [  # what is changed in a good page, into what, and which of the two checks must see it
-    ('lang="en"', "", "files"),
-    ("<title>Good", "<title>", "files"),
-    ("description", "keywords", "files"),
-    ('alt="A dot."', 'alt=" "', "both"),
-    ('width="60"', "", "files"),
-    ('src="dot.png"', 'src="no.png"', "both"),
-    ('src="dot.png"', 'src="https://example.com/dot.png"', "both"),
-    ('href="data:,"', 'href="//example.com/style.css" rel="stylesheet"', "both"),
-    ("</head>", "<style>@import 'https://example.com/a.css';</style></head>", "both"),
-    ('href="#top"', 'href="#bottom"', "files"),
-    ('href="#top"', 'href="other.html"', "files"),
-    ("</body>", "<script>console.error('no')</script></body>", "browser"),
-    ("</body>", "<script>throw new Error('no')</script></body>", "browser"),
-    ("</body>", "<script>setTimeout(() => fetch('https://example.com'), 9)</script></body>", "browser"),
-    ("</body>", '<div style="width:500px">wide</div></body>', "browser"),
-    ("</body>", '<p style="font-size:9px">small</p></body>', "browser"),
-    ("</body>", '<p style="color:#ccc">pale</p></body>', "browser"),
+
+
+WRONG = [  # what is changed in a good page, into what, which of the two checks must see it, and what the browser's says
+    ('lang="en"', "", "files", None),
+    ("<title>Good", "<title>", "files", None),
+    ("description", "keywords", "files", None),
+    ('alt="A dot."', 'alt=" "', "both", "no alt text: dot.png"),
+    ('width="60"', "", "files", None),
+    ('src="dot.png"', 'src="no.png"', "both", "no picture: no.png"),
+    ('src="dot.png"', 'src="no.png"', "both", "answered 404"),
+    ('src="dot.png"', 'src="https://example.com/dot.png"', "both", "asks another host: https://example.com/dot.png"),
+    ('href="data:,"', 'href="//example.com/style.css" rel="stylesheet"', "both", "asks another host"),
+    ("</head>", "<style>@import 'https://example.com/a.css';</style></head>", "both", "asks another host"),
+    ('href="#top"', 'href="#bottom"', "files", None),
+    ('href="#top"', 'href="other.html"', "files", None),
+    ("</body>", "<script>console.error('no')</script></body>", "browser", "console: no"),
+    ("</body>", "<script>console.assert(false, 'no')</script></body>", "browser", "console: no"),
+    ("</body>", "<script>throw new Error('no')</script></body>", "browser", "exception: no"),
+    ("</body>", "<script>setTimeout(() => fetch('https://example.com'), 9)</script></body>", "browser", "request failed"),
+    ("</body>", '<div style="width:500px">wide</div></body>', "browser", "pixels wide on a screen of 390"),
+    ("</body>", '<p style="font-size:9px">small</p></body>', "browser", "9px is too small: small"),
+    ("</body>", '<p style="color:#ccc">pale</p></body>', "browser", "contrast 1.6 is too low: pale"),
 ]
 
 
@@ -173,7 +181,7 @@ def write_page(folder, text):
     return folder / "index.html"
 
 
-@pytest.mark.parametrize("old, new", [case[:2] for case in WRONG if case[2] != "browser"])
+@pytest.mark.parametrize("old, new", dict.fromkeys(case[:2] for case in WRONG if case[2] != "browser"))
 def test_the_check_of_files_fails_where_it_should(tmp_path, old, new):
     assert problems(write_page(tmp_path, GOOD)) == []
     assert old in GOOD
@@ -202,29 +210,30 @@ def serve():
 
 
 @pytest.fixture(scope="module")
-def tab():
-    with browser.tab() as opened:
+def chromium():
+    with browser.started() as opened:
         yield opened
 
 
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_in_a_browser(site, serve, tab, width, scheme):
+def test_page_in_a_browser(site, serve, chromium, width, scheme):
     address = serve(site)
-    found = {name: tab.open(f"{address}/{name}.html", width, scheme) for name in NAMES + API}
+    found = {name: browser.problems(chromium, f"{address}/{name}.html", width, scheme) for name in NAMES + API}
     assert {name: list(dict.fromkeys(seen)) for name, seen in found.items() if seen} == {}
 
 
 @needs_browser
-def test_the_check_in_a_browser_fails_where_it_should(tmp_path, serve, tab):
+@pytest.mark.parametrize("old, new, words", [(old, new, words) for old, new, check, words in WRONG if check != "files"])
+def test_the_check_in_a_browser_fails_where_it_should(tmp_path, serve, chromium, old, new, words):
+    """And says why: one check must not stand in for another."""
     address = serve(tmp_path)
     write_page(tmp_path, GOOD)
-    assert tab.open(f"{address}/index.html", 390, "light") == []
-    for old, new, check in WRONG:
-        if check != "files":
-            write_page(tmp_path, GOOD.replace(old, new, 1))
-            assert tab.open(f"{address}/index.html", 390, "light"), new
+    assert browser.problems(chromium, f"{address}/index.html", 390, "light") == []
+    write_page(tmp_path, GOOD.replace(old, new, 1))
+    found = browser.problems(chromium, f"{address}/index.html", 390, "light")
+    assert any(words in problem for problem in found), found
 
 
 def test_every_public_name_has_its_place_and_its_words(site):
@@ -268,15 +277,11 @@ assert not {{"tensorflow", "keras", "jax", "torch"}} & set(sys.modules)
 
 
 @needs_browser
-def test_the_search_of_the_package_finds_a_name(site, serve, tab):
-    assert tab.open(f"{serve(site)}/api/tumor_mri/runs.html?search=learning_curves", 1280, "light") == []
-    seen = "document.querySelector('main.pdoc').innerText"
-    for _ in range(50):  # the index is loaded and built in the page
-        said = tab.call("Runtime.evaluate", expression=seen, returnByValue=True)["result"]["value"]
-        if "tumor_mri.figures.learning_curves" in said:
-            return
-        time.sleep(0.1)
-    raise AssertionError(said)
+def test_the_search_of_the_package_finds_a_name(site, serve, chromium):
+    page = chromium.new_page()
+    page.goto(f"{serve(site)}/api/tumor_mri/runs.html?search=learning_curves")
+    page.locator("main.pdoc").get_by_text("tumor_mri.figures.learning_curves").first.wait_for()  # the page builds the index
+    page.close()
 
 
 def test_a_site_replaces_an_older_one_whole_and_leaves_other_files(tmp_path):

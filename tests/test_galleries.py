@@ -18,6 +18,8 @@ from tumor_mri.site import notebooks, website
 from tumor_mri.study import catalogue, gap
 
 matplotlib.use("agg")
+
+
 pytestmark = pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 
 
@@ -28,18 +30,18 @@ def closed():
 
 
 @pytest.fixture(scope="module")
-def runs():
+def pair():
     return [records.load(records.path_of(config, records.RECORDED)) for config in catalogue.configs_of("gallery")]
 
 
 @pytest.fixture(scope="module")
-def chosen(runs):
+def chosen(pair):
     """The 25/50/100/100 network on split B."""
-    return runs[1]
+    return pair[1]
 
 
 @pytest.fixture(scope="module")
-def noise(manifest):
+def unlike(manifest):
     """Thumbnails of nothing: no two are alike."""
     pixels = np.random.default_rng(0).normal(size=(len(manifest), 64))
     return np.stack([near_copies.standardise(image) for image in pixels])
@@ -47,8 +49,8 @@ def noise(manifest):
 
 def saying(run, manifest, shift=0):
     """A run that is sure, and always right; or always wrong, with a shift."""
-    labels = (scoring.truth(run.val_paths, manifest) + shift) % len(manifests.NAMES)
-    return replace(run, val_probabilities=np.eye(len(manifests.NAMES), dtype=np.float32)[labels])
+    labels = (scoring.truth(run.val_paths, manifest) + shift) % len(manifests.BRAIN_TUMOUR_MRI.labels)
+    return replace(run, val_probabilities=np.eye(len(manifests.BRAIN_TUMOUR_MRI.labels), dtype=np.float32)[labels])
 
 
 @pytest.fixture
@@ -69,17 +71,20 @@ def test_answers_are_the_confusion_matrix(chosen, manifest):
     assert said["confidence"].between(0.25, 1).all()
 
 
-def test_the_nearest_is_one_that_trained(chosen, manifest, noise):
+def test_the_nearest_is_one_that_trained(chosen, manifest, unlike):
     split = protocols.training_only(manifest)
     asked, other, trained = split.validation[0], split.validation[1], split.train[5]
-    thumbnails = noise.copy()
+    thumbnails = unlike.copy()
     thumbnails[other] = thumbnails[asked]  # the most alike of all, but set aside with it
     found = gap.nearest_trained(chosen, manifest, thumbnails).iloc[0]
     assert found["nearest"] in chosen.train_paths and found["correlation"] < 0.9
     thumbnails[trained] = thumbnails[asked]
     found = gap.nearest_trained(chosen, manifest, thumbnails).iloc[0]
     assert found["nearest"] == manifest["path"][trained] and found["correlation"] == pytest.approx(1)
-    assert manifests.CLASSES[manifests.NAMES.index(found["nearest_class"])] == manifest["class"][trained]
+    assert (
+        manifests.BRAIN_TUMOUR_MRI.classes[manifests.BRAIN_TUMOUR_MRI.labels.index(found["nearest_class"])]
+        == manifest["class"][trained]
+    )
     assert found["same_group"] == (manifest["group"][trained] == manifest["group"][asked])
 
 
@@ -110,15 +115,15 @@ def test_the_manifest_and_the_images_agree(chosen, manifest):
     stored = gap.nearest_trained(some, rows)
     known = stored["nearest"].notna()
     assert known.sum() > 20
-    assert np.abs(found["correlation"] - stored["correlation"])[known].max() < 0.001  # decoders differ: see test_audit
+    assert np.abs(found["correlation"] - stored["correlation"])[known].max() < 0.001  # decoders differ: see test_this_dataset
 
 
-def test_only_what_may_be_shown_is_drawn(chosen, manifest, noise, painted, monkeypatch):
+def test_only_what_may_be_shown_is_drawn(chosen, manifest, unlike, painted, monkeypatch):
     allowed = manifests.may_be_shown(manifest)
-    galleries.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    galleries.gallery(chosen, manifest, unlike, classes=["meningioma"], answers=[False], columns=9)
     assert painted and allowed[painted].all()
     monkeypatch.setattr(manifests, "may_be_shown", lambda manifest: allowed | True)
-    galleries.gallery(chosen, manifest, noise, classes=["meningioma"], answers=[False], columns=9)
+    galleries.gallery(chosen, manifest, unlike, classes=["meningioma"], answers=[False], columns=9)
     assert not allowed[painted].all()  # so there was something to keep back
 
 
@@ -132,8 +137,8 @@ def test_scans_are_spaced_from_the_surest_to_the_least_sure(chosen, manifest, pa
     assert drawn == [wrong[0], wrong[round((len(wrong) - 1) / 2)], wrong[-1]]
 
 
-def test_the_sentence_counts_all_answers(chosen, manifest, noise, capsys):
-    thumbnails = noise.copy()
+def test_the_sentence_counts_all_answers(chosen, manifest, unlike, capsys):
+    thumbnails = unlike.copy()
     split = protocols.training_only(manifest)
     copies = scoring.answers(chosen, manifest)["right"].to_numpy()
     thumbnails[split.train[: copies.sum()]] = thumbnails[split.validation[copies]]
@@ -152,7 +157,7 @@ def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chos
     row, _ = chooser.children
     network, name, kind = row.children
     assert capsys.readouterr().out.count("Named") == 0 and not painted  # nothing is chosen yet
-    for run, answer, of in itertools.product(network.options, (True, False), manifests.NAMES):
+    for run, answer, of in itertools.product(network.options, (True, False), manifests.BRAIN_TUMOUR_MRI.labels):
         painted.clear()
         network.value, kind.value, name.value = run, answer, None
         capsys.readouterr()
@@ -171,13 +176,13 @@ def test_a_network_that_is_never_right(chosen, manifest, capsys):
     assert galleries.gallery(saying(chosen, manifest, shift=1), manifest, answers=[True]) is None
 
 
-def test_accuracy_by_nearest(runs, manifest, noise, capsys):
-    thumbnails = noise.copy()
+def test_accuracy_by_nearest(pair, manifest, unlike, capsys):
+    thumbnails = unlike.copy()
     split = protocols.training_only(manifest)
     thumbnails[split.train[:100]] = thumbnails[split.validation[:100]]
-    scores.accuracy_by_nearest([saying(run, manifest) for run in runs], manifest, thumbnails)
+    scores.accuracy_by_nearest([saying(run, manifest) for run in pair], manifest, thumbnails)
     assert "0.80 or less 100.0 % (474 images); near-copies 100.0 % (100 images)" in capsys.readouterr().out
-    scores.accuracy_by_nearest([saying(runs[0], manifest), saying(runs[1], manifest, shift=1)], manifest, thumbnails)
+    scores.accuracy_by_nearest([saying(pair[0], manifest), saying(pair[1], manifest, shift=1)], manifest, thumbnails)
     assert "near-copies 0.0 to 100.0 % (100 images)" in capsys.readouterr().out
 
 

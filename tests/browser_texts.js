@@ -1,14 +1,6 @@
-// What is wrong with a page as it is shown: pictures that are not there, text too small or too pale, a page wider than the screen.
-async (width) => {
-  await new Promise((done) => setTimeout(done, 50)); // what a script starts after loading is seen too
+// Texts of a page that are too small, or too pale on what is behind them.
+() => {
   const found = [];
-  for (const image of document.images) {
-    if (!image.naturalWidth || !image.getBoundingClientRect().width) found.push(`no picture: ${image.getAttribute("src")}`);
-    if (!image.alt.trim()) found.push(`no alt text: ${image.getAttribute("src")}`);
-  }
-  const wide = document.documentElement.scrollWidth;
-  if (wide > width) found.push(`${wide} pixels wide on a screen of ${width}`);
-
   const channels = (colour) => (colour.match(/[\d.]+/g) ?? []).map(Number);
   const light = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   const luminance = ([red, green, blue]) => 0.2126 * light(red / 255) + 0.7152 * light(green / 255) + 0.0722 * light(blue / 255);

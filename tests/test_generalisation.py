@@ -9,11 +9,11 @@ from tumor_mri import stats
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import corruptions, scoring
 from tumor_mri.figures import generalisation
-from tumor_mri.models import preprocessing, recipes
+from tumor_mri.models import preprocessing
 from tumor_mri.runs import configs, records
 from tumor_mri.study import inspection
 
-WAYS = len(corruptions.SPOILS)
+WAYS = len(corruptions.CORRUPTIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def images(figure):
 
 def test_ingredients_are_drawn_for_each_class(manifest, capsys):
     figure = generalisation.ingredients(manifest)
-    assert len(images(figure)) == (4 + len(preprocessing.FAMILIES)) * len(manifests.CLASSES)
+    assert len(images(figure)) == (4 + len(preprocessing.FAMILIES)) * len(manifests.BRAIN_TUMOUR_MRI.classes)
     assert "phantoms" in capsys.readouterr().out
     assert all(max(axis.get_images()[0].get_array().shape) <= 150 for axis in images(figure))  # what may be shown
 
@@ -60,7 +60,7 @@ def test_every_try_is_drawn(capsys):
 def test_the_last_try_is_the_recorded_run(manifest):
     """The earlier ones were made before the code was settled, and left their figures alone."""
     tried = pd.read_csv(manifests.DATA / "tries.csv").iloc[-1]
-    run = records.find(configs.RunConfig("grouped", **recipes.RESIDUAL), [records.RECORDED])
+    run = records.find(configs.config_of("residual", "grouped"), [records.RECORDED])
     testing, unseen = (part["right"].mean() for part in (_on_testing(run, manifest), scoring.unseen_scores([run], manifest)))
     found = scoring.image_scores([run], manifest)["right"].mean()
     assert [round(float(value), 4) for value in (found, testing, unseen)] == list(tried[["grouped", "testing", "unseen"]])
@@ -88,13 +88,13 @@ def test_abstention_marks_the_threshold(capsys):
 @pytest.mark.parametrize("wrong", [False, True])
 def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys):
     figure = generalisation.looks(inspected, manifest, wrong)
-    assert len(images(figure)) == 2 * 2 * len(manifests.CLASSES)
+    assert len(images(figure)) == 2 * 2 * len(manifests.BRAIN_TUMOUR_MRI.classes)
     above, below = (images(figure)[start : start + 8] for start in (0, 8))
     assert all("says" in axis.get_title() for axis in above + below)
     truths = [axis.get_title().split(":")[0] for axis in above]
-    assert truths == [name for name in manifests.NAMES for _ in range(2)]
+    assert truths == [name for name in manifests.BRAIN_TUMOUR_MRI.labels for _ in range(2)]
     named = [axis.get_title().split("says ")[1].splitlines()[0] for axis in below]
-    assert all((name == truth) != wrong for name, truth in zip(named, truths))
+    assert all((name == truth) != wrong for name, truth in zip(named, truths, strict=True))
     assert ("wrongly" if wrong else "rightly") in capsys.readouterr().out
 
 
@@ -118,7 +118,7 @@ def test_robustness_says_the_points_at_the_strongest(inspected, manifest, capsys
 
 
 def test_missed_tumours_are_said(capsys):
-    columns = ["protocol", "widths", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
+    columns = ["protocol", "network", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
     table = pd.DataFrame([("grouped", "a", 100, 0.05, 0.02, 0.08, 0.1, 0.05, 0.2)], columns=columns)
     generalisation.missed_tumours(table)
     assert "grouped · a 5.0 (2.0 to 8.0)" in capsys.readouterr().out

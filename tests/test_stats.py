@@ -84,3 +84,21 @@ def test_calibration_is_known_where_it_is_constructed():
 def test_all_right_and_all_wrong_are_calibrations_too():
     assert stats.calibration_error([1.0, 1.0], [True, True]) == 0
     assert stats.calibration_error([0.8, 0.8], [False, False]) == pytest.approx(0.8)
+
+
+def test_the_temperature_undoes_false_confidence():
+    generator = np.random.default_rng(0)
+    honest = generator.dirichlet([0.6] * 4, 4000)
+    truth = np.array([generator.choice(4, p=odds) for odds in honest])
+    for factor in (0.5, 1.0, 2.0):
+        assert stats.fit_temperature(stats.soften(honest, factor), truth) == pytest.approx(1 / factor, rel=0.1)
+
+
+def test_abstaining_costs_answers_and_saves_errors():
+    confidence, right = np.array([0.9, 0.8, 0.8, 0.6, 0.5]), np.array([1, 1, 0, 1, 0])
+    table = stats.abstention(confidence, right)
+    assert list(table["threshold"]) == [0.5, 0.6, 0.8, 0.9]
+    assert list(table["answered"]) == pytest.approx([1, 0.8, 0.6, 0.2])
+    assert list(table["accuracy"]) == pytest.approx([3 / 5, 3 / 4, 2 / 3, 1])
+    assert stats.choose_threshold(confidence, right, 0.7) == 0.6
+    assert stats.choose_threshold(confidence, np.zeros(5), 0.7) == 1.0

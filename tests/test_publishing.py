@@ -1,0 +1,40 @@
+"""The network that is published, against its record."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tumor_mri import stats
+from tumor_mri.datasets import download, manifests
+from tumor_mri.evaluation import calibration
+from tumor_mri.models import networks, published
+from tumor_mri.runs import records
+from tumor_mri.study import publishing
+
+
+def test_the_published_files_are_whole_and_come_from_the_records(manifest):
+    said = published.about()  # held against their digests
+    assert said["record"] == publishing.CONFIG.key
+    temperature, threshold = calibration.calibrate(publishing.grouped_runs(), manifest)
+    assert (said["temperature"], said["abstain_below"]) == pytest.approx((temperature, threshold))
+
+
+def test_the_published_files_are_the_residual_network_and_all_of_training():
+    network = published.load()
+    assert len(network.paths) == 2870 and network.model.count_params() == networks.build_residual().count_params()
+
+
+@pytest.mark.needs_dataset
+def test_the_published_network_says_what_its_record_says(manifest):
+    """In float32 and from the files, where the record was made in bfloat16; and a hundred scans take seconds."""
+    run = records.find(publishing.CONFIG, [records.RECORDED])
+    network, folder = published.load(), download.locate()
+    some = np.linspace(0, len(run.test_paths) - 1, 100).astype(int)
+    started = time.process_time()
+    found = published.predict([folder / run.test_paths[number] for number in some], network)
+    assert time.process_time() - started < 30  # seconds of processor, of all threads together
+    odds = found[list(manifests.BRAIN_TUMOUR_MRI.labels)].to_numpy(dtype=float)
+    recorded = stats.soften(run.test_probabilities[some], network.temperature)
+    assert (odds.argmax(axis=1) == recorded.argmax(axis=1)).mean() >= 0.97
+    assert np.abs(odds - recorded).mean() < 0.02

@@ -1,0 +1,31 @@
+"""The two recipes: their ingredients, and how the weights move."""
+
+from dataclasses import replace
+
+import pytest
+import samples
+
+from tumor_mri.models import fingerprint, networks, recipes
+from tumor_mri.runs import training
+
+
+def test_the_learning_rate_warms_up_then_falls():
+    schedule = recipes.PREPARED.optimizer(samples.OURS, 10)._learning_rate
+    rates = [float(schedule(step)) for step in (0, 10 * recipes.WARM_UP, 10 * samples.OURS.epochs // 2, 10 * samples.OURS.epochs)]
+    assert rates[0] < rates[2] < rates[1] == pytest.approx(samples.OURS.learning_rate) and rates[3] < 1e-6
+    assert type(recipes.PREPARED.optimizer(replace(samples.OURS, without="schedule"), 10)).__name__ == "Adam"
+
+
+@pytest.mark.parametrize("without", [*recipes.PREPARED.ablations, *networks.RESIDUAL.ablations])
+def test_each_ingredient_can_be_left_out_and_no_other_goes_with_it(without, monkeypatch):
+    """What a run is made of, with and without an ingredient, differs in one place."""
+    monkeypatch.setattr(recipes.preprocessing, "load_prepared", lambda manifest, **kept: kept)
+
+    def made_of(config):
+        recipe = recipes.get(config.recipe)
+        asked = recipe.load(None, config.without)
+        layers = fingerprint.describe(training.build_network(config, (32, 32)))
+        return {**asked, "families": recipe.families_of(config), "layers": layers, "optimizer": type(recipe.optimizer(config, 9))}
+
+    whole, less = made_of(samples.OURS), made_of(replace(samples.OURS, without=without))
+    assert len([name for name in whole if whole[name] != less[name]]) == 1

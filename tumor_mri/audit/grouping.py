@@ -1,0 +1,336 @@
+"""The manifest of a folder of images, the groups that no split may separate, and the folds that keep them whole.
+
+Two images share a group if they are of one known patient, if they are near-duplicates, or if a chain of such links joins them.
+Groups are numbered by the first of their paths, in plain alphabetical order of all paths. The rule needs nothing but paths and
+links: another order of reading gives the same numbers.
+"""
+
+import fnmatch
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.model_selection import StratifiedGroupKFold
+
+from tumor_mri.audit import any_folder, near_copies, this_dataset
+from tumor_mri.datasets import manifests, protocols
+
+KNOWN_SHA256 = "698aa1076139b901cc394872924c7de78eec0fc468555363d24a43dc1edcc5a2"  # of data/known_slices.csv
+KNOWN = ["cheng_slice", "cheng_label", "patient"]  # columns that no image tells by itself
+TYPES = {"cheng_slice": "Int64", "cheng_label": "string", "patient": "string"}
+GROUP_COLUMNS = ["path", "group", "fold", "version"]
+VERSION = 1  # of the groups in the committed manifest
+DECIMALS = 9  # of a correlation, when the nearest image is sought: more are noise, which would decide between identical images
+LAST_DIGIT = 1.01e-4  # of `nearest_training_corr`, which has four decimals: another decoder or processor may change the last one
+
+
+def whole_image_pairs(folder: Path, table: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:
+    """Version 1 of near-duplicates: pairs of images whose whole thumbnails correlate above 0.99.
+
+    Args:
+        folder: that of the images, for other versions, which read them again.
+        table: path, split, class and sha256 of each image.
+        thumbnails: float32, (images, 1024), as `near_copies.standardise` makes them.
+
+    Returns:
+        first, second (row numbers of `table`) and correlation, a row a pair.
+    """
+    return near_copies.near_copy_pairs(thumbnails)
+
+
+PAIRS_OF = {1: whole_image_pairs}  # what finds near-duplicates, by version of the groups
+
+
+def load_known() -> pd.DataFrame:
+    """The committed table of known slices: sha256 of a file, cheng_slice, cheng_label and patient, a row a file content.
+
+    Raises:
+        DatasetError: if the table is not the committed one.
+    """
+    path = manifests.DATA / "known_slices.csv"
+    manifests.check_table(path, KNOWN_SHA256, ["sha256", *KNOWN])
+    return pd.read_csv(path, dtype=TYPES)
+
+
+def build_manifest(
+    folder: str | Path,
+    known: pd.DataFrame | None = None,
+    patients: pd.DataFrame | None = None,
+    version: int = VERSION,
+    pairs_of: Callable[[Path, pd.DataFrame, np.ndarray], pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """The manifest of ``<folder>/<class>/<image>`` or ``<folder>/<split>/<class>/<image>``: a row an image.
+
+    Of several splits the largest is taken for the one that trains; its rows come first, then those of the other splits, each by
+    class and name. Columns are those of `data/README.md`, `manifests.COLUMNS`; what nothing is known of is missing.
+
+    Args:
+        folder: of the images.
+        known: sha256, cheng_slice, cheng_label and patient, as `load_known` gives them.
+        patients: path (or a pattern with ``*``, ``?`` or ``[``) and patient; see `load_patients`. It goes before `known`.
+        version: of the groups; one of `PAIRS_OF`.
+        pairs_of: what finds near-duplicates instead, called as `whole_image_pairs` is.
+
+    Raises:
+        AuditError: if there is no image, one cannot be read, `patients` fits no image, or there is no such version.
+    """
+    if pairs_of is None and version not in PAIRS_OF:
+        raise near_copies.AuditError(
+            f"there is no version {version} of the groups: choose one of {', '.join(map(str, PAIRS_OF))}"
+        )
+    folder = Path(folder)
+    images, _ = any_folder.list_images(folder)
+    images = images.iloc[_order(images)].reset_index(drop=True)
+    table, thumbnails = _measure(folder, images)
+    table = _with_known(table, known)
+    if patients is not None:
+        table["patient"] = patients_of(table["path"], patients).fillna(table["patient"])
+    pairs = (pairs_of or PAIRS_OF[version])(folder, table, thumbnails)
+    table["group"] = group_numbers(table["path"], table["patient"], pairs)
+    table = table.join(_nearest_training(table, thumbnails))
+    table["near_copy"] = _has_pair_in(_trains(table), pairs).astype(int)
+    return table[manifests.COLUMNS]
+
+
+def _order(images):
+    """Row numbers in the manifest's order: the split that trains, the others, each by class and name."""
+    names = [path.rsplit("/", 1)[1] for path in images["path"]]
+    keys = zip(~_trains(images), images["split"], images["class"], names, strict=True)
+    return [row for _, row in sorted((key, row) for row, key in enumerate(keys))]
+
+
+def _trains(table):
+    """Which rows are of the split that trains, the largest, bool, (rows,)."""
+    counts = table["split"].value_counts()
+    return (table["split"] == min(counts.index[counts == counts.max()])).to_numpy()
+
+
+def _measure(folder, images):
+    """The table with sha256, bytes, width and height, and thumbnails of its images, float32, (images, 1024).
+
+    Raises:
+        AuditError: naming the first image that cannot be read.
+    """
+
+    def measure(path):
+        try:
+            content = (folder / path).read_bytes()
+            with Image.open(io.BytesIO(content)) as image:
+                size = image.size  # before `shrink`, which lets the decoder give a smaller image
+                return (hashlib.sha256(content).hexdigest(), len(content), *size), this_dataset.shrink(image)
+        except Exception as error:  # decoders fail in many ways
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise near_copies.AuditError(
+                f"{path} cannot be read ({reason}): repair or remove it; `tumor-mri audit` lists all such images"
+            ) from error
+
+    with ThreadPoolExecutor() as pool:
+        done = list(near_copies.progress_bar(pool.map(measure, images["path"]), "read", len(images)))
+    measured = pd.DataFrame([values for values, _ in done], columns=["sha256", "bytes", "width", "height"])
+    return images.join(measured), np.stack([thumbnail for _, thumbnail in done])
+
+
+def _with_known(table, known):
+    """The table with the columns `KNOWN`, joined by the files' SHA-256; missing values if nothing is known."""
+    if known is None:
+        known = pd.DataFrame(columns=["sha256", *KNOWN])
+    return table.merge(known.astype(TYPES), on="sha256", how="left", validate="many_to_one")
+
+
+def load_patients(path: str | Path) -> pd.DataFrame:
+    """A table of one's own of patients: a CSV file with the columns path and patient.
+
+    A path is relative to the folder of images, with slashes, or a pattern for many: ``*/case012_*.png``.
+
+    Raises:
+        AuditError: if it is no such table.
+    """
+    try:
+        table = pd.read_csv(path, dtype="string")
+    except ValueError as error:  # not a table, no text, or nothing in it
+        raise near_copies.AuditError(f"{path} cannot be read as a CSV file: {error}") from error
+    if not {"path", "patient"} <= set(table.columns):
+        raise near_copies.AuditError(f"{path} needs the columns path and patient, separated by commas")
+    return table[["path", "patient"]].dropna()
+
+
+def patients_of(paths: Sequence[str], patients: pd.DataFrame) -> pd.Series:
+    """The patient of each path, (paths,), in order; missing if no line fits it. A whole path goes before patterns.
+
+    Raises:
+        AuditError: if a line fits no path, or one path has two patients.
+    """
+    found = [[] for _ in paths]  # line and patient, of each line that fits
+    row_of = {path: row for row, path in enumerate(paths)}
+    for line, patient in patients.itertuples(index=False):
+        rows = [row_of[line]] if line in row_of else [row_of[path] for path in fnmatch.filter(paths, line)]
+        if not rows:
+            raise near_copies.AuditError(f"no image fits the line {line!r} of the table of patients")
+        for row in rows:
+            found[row].append((line, patient))
+    one = [_one_patient(path, lines) for path, lines in zip(paths, found, strict=True)]
+    return pd.Series(one, dtype="string")
+
+
+def _one_patient(path, found):
+    """The patient of the lines that are the whole path, else of the patterns that fit; None if there is no line."""
+    found = [(line, patient) for line, patient in found if line == path] or found
+    if len({patient for _, patient in found}) > 1:
+        raise near_copies.AuditError(f"{path} has two patients: {', '.join(f'{patient} by {line!r}' for line, patient in found)}")
+    return found[0][1] if found else None
+
+
+def group_numbers(paths: Sequence[str], patients: Sequence, pairs: pd.DataFrame) -> np.ndarray:
+    """The group of each image, int64, (images,): connected by a patient or by pairs, numbered by their first path.
+
+    Args:
+        paths: of the images, (images,), each once.
+        patients: of the images, (images,), missing ones link nothing.
+        pairs: first and second, row numbers of near-duplicates.
+    """
+    known = pd.DataFrame({"patient": np.asarray(patients, dtype=object), "second": np.arange(len(paths))}).dropna()
+    known["first"] = known.groupby("patient")["second"].transform("first")
+    links = pd.concat([pairs[["first", "second"]], known[["first", "second"]]]).astype(int)
+    label = near_copies.near_copy_sets(len(paths), links)
+    by_path = np.argsort(np.asarray(paths, dtype=object))
+    numbers = np.empty(len(paths), dtype=np.int64)
+    numbers[by_path] = pd.factorize(label[by_path])[0]
+    return numbers
+
+
+def _nearest_training(table, thumbnails):
+    """Path and correlation of the closest other image that trains; of equally close ones, the first."""
+    neighbour, correlation = near_copies.nearest(
+        thumbnails.astype(float), reference=np.flatnonzero(_trains(table)), decimals=DECIMALS
+    )
+    paths = table["path"].to_numpy(dtype=object)[neighbour]
+    paths[neighbour < 0] = None  # images of one grey, or a single image
+    return pd.DataFrame({"nearest_training": paths, "nearest_training_corr": correlation.round(4)})
+
+
+def _has_pair_in(trains, pairs):
+    """Whether each image has a near-duplicate, other than itself, that trains; bool, (images,)."""
+    first, second = pairs["first"].to_numpy(dtype=int), pairs["second"].to_numpy(dtype=int)
+    found = np.zeros(len(trains), dtype=bool)
+    found[first[trains[second]]] = True
+    found[second[trains[first]]] = True
+    return found
+
+
+def fold_count(manifest: pd.DataFrame) -> tuple[int, str]:
+    """How many folds there can be, at most 5, and the sentence that says why there are fewer; empty if there are not.
+
+    Each class needs a group for each fold: with a single group in a class there are no folds, 0.
+    """
+    rows = manifest[_trains(manifest)]
+    groups = rows.groupby("class")["group"].nunique()
+    fewest, count = groups.idxmin(), int(groups.min())
+    if count >= protocols.GROUPED_FOLDS:
+        return protocols.GROUPED_FOLDS, ""
+    folds = count if count > 1 else 0
+    return folds, f"fewer than {protocols.GROUPED_FOLDS}, as the class {fewest} has {count} group{'s' * (count > 1)} only"
+
+
+def groups_table(manifest: pd.DataFrame, version: int = VERSION) -> pd.DataFrame:
+    """Path, group, fold in which each image validates (-1 if it is of no fold), and version of the groups, a row an image.
+
+    The folds are those of the protocol ``grouped``: stratified by class, whole groups, shuffled with seed 1337; fewer than 5 if
+    a class has fewer groups (`fold_count`). Splits that do not train are of no fold.
+    """
+    fold = np.full(len(manifest), -1)
+    rows = np.flatnonzero(_trains(manifest))
+    count, _ = fold_count(manifest)
+    if count:
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=protocols.SPLIT_SEED)
+        training = manifest.iloc[rows]
+        for number, (_, validation) in enumerate(splitter.split(rows, training["class"], training["group"])):
+            fold[rows[validation]] = number
+    return manifest[["path", "group"]].assign(fold=fold, version=version)
+
+
+def load_groups(version: int = VERSION) -> pd.DataFrame:
+    """The committed groups of one version: path, group, fold and version; a table without a version is of version 1.
+
+    Raises:
+        DatasetError: if the file is no such table, or holds nothing of that version.
+    """
+    path = manifests.DATA / "groups.csv"
+    table = _read_text(path)
+    table = table if "version" in table else table.assign(version="1")
+    if list(table.columns) != GROUP_COLUMNS or not (table["version"] == str(version)).any():
+        raise manifests.DatasetError(f"{path} needs the columns {', '.join(GROUP_COLUMNS)}, and rows of version {version}")
+    try:
+        return table[table["version"] == str(version)].astype(dict.fromkeys(GROUP_COLUMNS[1:], int)).reset_index(drop=True)
+    except ValueError as error:
+        raise manifests.DatasetError(f"{path} has a group or fold that is not a number: {error}") from error
+
+
+def check_groups(manifest: pd.DataFrame) -> None:
+    """Make sure that the committed groups and folds are those of the manifest.
+
+    Raises:
+        DatasetError: naming the first difference.
+    """
+    found = differences(groups_table(manifest), load_groups())
+    if found:
+        raise manifests.DatasetError(f"{manifests.DATA / 'groups.csv'} does not fit the manifest: {told(found)}")
+
+
+def check_committed(made: pd.DataFrame) -> list[str]:
+    """How a manifest made here, and its groups, differ from the committed tables: a sentence each, none if they do not.
+
+    The committed manifest is read as it is, edited or not, so that an edited cell is named. `nearest_training_corr` may differ by
+    one in its last digit.
+
+    Raises:
+        DatasetError: if a file cannot be read as a table.
+    """
+    found = {
+        "manifest.csv": differences(made, _read_text(manifests.DATA / "manifest.csv")),
+        "groups.csv": differences(groups_table(made), load_groups()),
+    }
+    return [f"{name}: {sentence}" for name, sentences in found.items() for sentence in sentences]
+
+
+def told(found: list[str]) -> str:
+    """How many differences there are, and the first: the end of a sentence."""
+    return f"{len(found):,} difference{'s' * (len(found) > 1)}, the first is {found[0]}"
+
+
+def _read_text(path):
+    """A table of texts, empty for what is missing, as a CSV file prints them."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # no text, nothing in it, or lines of different lengths
+        raise manifests.DatasetError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
+
+
+def differences(made: pd.DataFrame, committed: pd.DataFrame) -> list[str]:
+    """How a committed table differs from the one made here, as printed, in words: its columns, else its rows, else its cells."""
+    made, committed = (_read_text(io.StringIO(table.to_csv(index=False))) for table in (made, committed))
+    if list(made.columns) != list(committed.columns):
+        return [f"the columns are {', '.join(committed.columns)}, expected {', '.join(made.columns)}"]
+    if list(made["path"]) != list(committed["path"]):
+        return _row_differences(made["path"], committed["path"])
+    return [sentence for column in made.columns for sentence in _cell_differences(column, made, committed)]
+
+
+def _row_differences(made, committed):
+    found = [f"{path} has no row" for path in made[~made.isin(committed)]]
+    found += [f"{path} is not among the images" for path in committed[~committed.isin(made)]]
+    found += [f"{path} has more than one row" for path in committed[committed.duplicated()]]
+    return found or ["the rows are in another order"]
+
+
+def _cell_differences(column, made, committed):
+    same = made[column] == committed[column]
+    if column == "nearest_training_corr":
+        ours, theirs = (pd.to_numeric(table[column], errors="coerce") for table in (made, committed))
+        same |= (ours - theirs).abs() < LAST_DIGIT
+    rows = np.flatnonzero(~same)
+    return [f"{made['path'][row]}: {column} is {committed[column][row]!r}, expected {made[column][row]!r}" for row in rows]
