@@ -89,19 +89,19 @@ def _timed(work, images):
 
 
 def sentence(figures) -> str:
-    """What the README says of the figures in ``audit_cost.json``."""
+    """The cost of an audit, computed from ``audit_cost.json``; the README contains this sentence."""
     whole, largest = figures["dataset"], figures["synthetic"][-1]
     factor = largest["cpu_seconds"] / figures["synthetic"][0]["cpu_seconds"]
     beside = [found["more_peak_bytes"] for found in figures["synthetic"]]
-    memory = "" if None in beside else f" and {max(beside) / 1e6:.0f} MB at the most for the tiles, whatever their number"
+    memory = "" if None in beside else f", and at most {max(beside) / 1e6:.0f} MB for the tiles, whatever the number"
     million = 1_000_000 / largest["images"]
     return (
         f"An audit of this project's {whole['images']:,} images takes {whole['cpu_seconds']:.0f} seconds of processor time "
         f"({whole['seconds']:.0f} by the clock, on {figures['machine']['cores']} cores at a load of {figures['load']:.0f}). "
-        f"What grows with the square of their number is correlation: {largest['images']:,} synthetic thumbnails take "
-        f"{largest['cpu_seconds'] / 60:.1f} minutes of processor time, {factor:.0f} times as long as "
-        f"{figures['synthetic'][0]['images']:,}. Memory grows with the number alone: 4 KiB a thumbnail{memory}. On paper, a "
-        f"million images take {largest['cpu_seconds'] * million**2 / 3600:.0f} hours and "
+        f"The time for correlation grows with the square of the number of images: {largest['images']:,} synthetic thumbnails "
+        f"take {largest['cpu_seconds'] / 60:.1f} minutes of processor time, {factor:.0f} times as long as "
+        f"{figures['synthetic'][0]['images']:,}. Memory grows in proportion to the number: 4 KiB per thumbnail{memory}. By "
+        f"calculation, a million images take {largest['cpu_seconds'] * million**2 / 3600:.0f} hours and "
         f"{largest['thumbnail_bytes'] * million / 1e9:.1f} GB (`performance/audit_cost.json`)."
     )
 

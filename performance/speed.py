@@ -283,19 +283,17 @@ def table(figures) -> pd.DataFrame:
 
 
 def sentence(figures) -> str:
-    """What many runs would cost, by the figures of ``latest.json``; the README holds it."""
+    """The cost of many runs, computed from ``latest.json``; the README contains this sentence."""
     pipelines, described, epochs = figures["pipelines"], figures["machine"], figures["setting"]["epochs_of_a_run"]
     name = SIDE_BY_SIDE if SIDE_BY_SIDE in pipelines else OURS
     seconds = pipelines[name]["mean_epoch"]  # here not the fastest: a thousand runs do not wait until a machine is quiet
     hours = RUNS * epochs * seconds / 3600
-    gpu = (
-        "" if described["gpu_capabilities"] else " No GPU has been measured yet: `make timings` on one says what it takes there."
-    )
+    gpu = "" if described["gpu_capabilities"] else " No GPU has been measured yet: `make timings` on a machine with one does so."
     return (
-        f"The recorded runs of the base network end after {epochs:.0f} epochs in the mean, and a machine of "
-        f"{described['cores']} cores that trains one run a core ends an epoch every {seconds:.1f} seconds, so that {RUNS:,} runs "
-        f"take {hours:.0f} hours on one such machine and {hours / MACHINES:.0f} on {MACHINES}: runs share nothing but the "
-        f"network that carries their records.{gpu} (`performance/latest.json`)"
+        f"The recorded runs of the base network end after {epochs:.0f} epochs on average. A machine with {described['cores']} "
+        f"cores that trains one run per core finishes an epoch every {seconds:.1f} seconds, so {RUNS:,} runs take {hours:.0f} "
+        f"hours on one such machine, and {hours / MACHINES:.0f} hours on {MACHINES} of them: runs share nothing except the "
+        f"connection that carries their records.{gpu} (`performance/latest.json`)"
     )
 
 
