@@ -244,7 +244,7 @@ def test_the_wheel_carries_every_room(folders):
 def test_the_wheel_carries_the_data_and_no_image(folders):
     (wheel,) = folders[0].glob("*.whl")
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/data/")}
-    names = ("*.csv", "*.md", "report/*.csv", "results/*.npz", "weights/*", "inspection/*.npz")
+    names = ("*.csv", "*.md", "report/*.csv", "results/*.npz", "weights/*", "inspection/*.npz", "pretrained/*")
     known = [path.relative_to(manifests.DATA).as_posix() for pattern in names for path in manifests.DATA.glob(pattern)]
     assert inside == {f"tumor_mri/data/{name}" for name in known}
     assert sorted(path.name for path in folders[0].iterdir()) == sorted(
