@@ -130,9 +130,9 @@ def code_of(path):
 
 
 def test_the_code_of_every_bundle_is_that_of_its_notebook(folders):
-    for page, folder in zip(kaggle.PAGES, folders[1:], strict=True):
-        code = code_of(folder / f"{page.notebook}.ipynb")
-        assert code == code_of(notebooks.NOTEBOOKS / f"{page.notebook}.ipynb") and code[0] == notebooks.FIRST_CELL
+    for page, folder in zip(notebook_files.listings(), folders[1:], strict=True):
+        code = code_of(folder / f"{page.name}.ipynb")
+        assert code == code_of(notebooks.NOTEBOOKS / f"{page.name}.ipynb") and code[0] == notebooks.FIRST_CELL
 
 
 def names_used(sources):
@@ -161,8 +161,8 @@ def test_the_wheel_has_all_that_the_notebooks_use(place, folders):
     mount(place, "slug", OWNER, kaggle.SUPPORT_SLUG, folders[0])
     sources = [
         source
-        for page, folder in zip(kaggle.PAGES, folders[1:], strict=True)
-        for source in code_of(folder / f"{page.notebook}.ipynb")
+        for page, folder in zip(notebook_files.listings(), folders[1:], strict=True)
+        for source in code_of(folder / f"{page.name}.ipynb")
     ]
     assert lacking(place, sources) == []
     assert lacking(place, [*sources, "figures.pie_chart(study.runs)"]) == ["figures.pie_chart", "study.runs"]
