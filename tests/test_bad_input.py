@@ -61,6 +61,7 @@ class World:
         self.images, self.records, self.data = root / "images", root / "data" / "results", root / "data"
         self.answer = {"status": 200, "body": b"", "promise": None, "stall": 0, "drip": 0, "headers": {}}
         self.pauses = 0  # between the pieces of answers
+        (root / "README.md").write_text("# A copy of the repository\n")
         for folder in (self.records, root / "tmp", root / "local", self.data / "cache", root / "home"):
             folder.mkdir(parents=True)
         manifest = draw_dataset(self.images)
