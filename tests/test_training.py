@@ -189,10 +189,8 @@ def test_the_reports_network_takes_prepared_scans_too(small_noise, manifest):
 
 
 def flat(keras, last):
-    """A tiny network of 32 x 32 grey scans with a given last layer."""
-    return keras.Sequential(
-        [keras.Input((32, 32, 1)), keras.layers.AveragePooling2D(8), keras.layers.Flatten(), last], **settings
-    )
+    """A tiny network of 64 x 64 grey scans with a given last layer."""
+    return keras.Sequential([keras.Input((64, 64, 1)), keras.layers.AveragePooling2D(16), keras.layers.Flatten(), last])
 
 
 @pytest.mark.parametrize("activation", [None, "sigmoid"])
