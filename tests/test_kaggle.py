@@ -73,7 +73,7 @@ def mount(place, layout, owner, slug, source):
 def attach(place, layout, folders):
     """Attach what the bundles' metadata name."""
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    mount(place, layout, *download.KAGGLE_HANDLE.split("/"), download.find())
+    mount(place, layout, *manifests.BRAIN_TUMOUR_MRI.kaggle.split("/"), download.find())
 
 
 def python(place, code, cwd=None, **environment):
@@ -302,7 +302,7 @@ def test_the_official_client_takes_the_bundles(client, folders, capsys):
     assert "zip" in upload  # else the client leaves the folder of records out
     for page, request in zip(notebook_files.listings(), notebooks, strict=True):
         assert request.slug == f"{OWNER}/{slugify(request.new_title)}"
-        assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", download.KAGGLE_HANDLE]
+        assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", manifests.BRAIN_TUMOUR_MRI.kaggle]
         assert (request.enable_gpu, request.enable_internet, request.is_private) == (page.gpu, False, True)
     said = capsys.readouterr()
     assert "does not resolve" not in said.out and SECRET not in said.out + said.err
