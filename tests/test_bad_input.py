@@ -45,6 +45,7 @@ from tumor_mri.runs import cluster, configs, environment, records
 from tumor_mri.site import kaggle, notebooks
 from tumor_mri.study import catalogue
 
+NAME = manifests.BRAIN_TUMOUR_MRI.name
 SECRET = "KGAT_secret-of-the-tests"
 ENDLESS = 10**9  # a promise that is never kept
 GLIOMA = "Training/glioma_tumor"
@@ -60,22 +61,27 @@ class World:
         self.images, self.records, self.data = root / "images", root / "data" / "results", root / "data"
         self.answer = {"status": 200, "body": b"", "promise": None, "stall": 0, "drip": 0, "headers": {}}
         self.pauses = 0  # between the pieces of answers
+        (root / "README.md").write_text("# A copy of the repository\n")
         for folder in (self.records, root / "tmp", root / "local", self.data / "cache", root / "home"):
             folder.mkdir(parents=True)
         manifest = draw_dataset(self.images)
         manifest.to_csv(self.data / "manifest.csv", index=False)
         table = self.data / "manifest.csv"
-        dataset = replace(manifests.BRAIN_TUMOUR_MRI, manifest=table, manifest_sha256=manifests.table_sha256(table))
-        patch.setattr(manifests, "BRAIN_TUMOUR_MRI", dataset)
-        patch.setitem(manifests.DATASETS, dataset.name, dataset)
+        self.register(manifest=table, manifest_sha256=manifests.table_sha256(table))
         grouping.groups_table(manifest).to_csv(self.data / "groups.csv", index=False)
+
+    def register(self, **changes):
+        """Let the project's dataset be another: of another table, or from another address."""
+        dataset = replace(manifests.BRAIN_TUMOUR_MRI, **changes)
+        self.patch.setattr(manifests, "BRAIN_TUMOUR_MRI", dataset)
+        self.patch.setitem(manifests.DATASETS, dataset.name, dataset)
 
     def serve(self, url=None, largest=None, silence=None, **answer):
         """Let the server, or an address, give this answer to `download`, where no dataset is on this machine."""
         self.patch.delenv("TUMOR_MRI_DATA")
         self.answer.update(answer)
         if url:
-            self.patch.setattr(download, "ARCHIVE_URL", url)
+            self.register(archive=url)
         if largest:
             self.patch.setattr(download, "LARGEST_UNPACKED", largest)
         if silence:
@@ -89,9 +95,9 @@ class World:
     def by_hand(self, full, *empty):
         """Put part of the dataset where a download would put the whole of it, and splits without an image."""
         self.serve()
-        shutil.copytree(self.images / full, self.data / download.FOLDER_NAME / full)
+        shutil.copytree(self.images / full, self.data / manifests.BRAIN_TUMOUR_MRI.name / full)
         for split in empty:
-            (self.data / download.FOLDER_NAME / split).mkdir(exist_ok=True)
+            (self.data / manifests.BRAIN_TUMOUR_MRI.name / split).mkdir(exist_ok=True)
 
     def write(self, path, content):
         """Write a file of the dataset."""
@@ -213,15 +219,15 @@ def world(tmp_path, monkeypatch):
     world.handler = Handler
     world.address = f"http://127.0.0.1:{server.server_port}"
 
-    def no_kaggle(scratch, progress):
+    def no_kaggle(handle, scratch, progress):
         raise OSError("no Kaggle here")
 
+    world.register(archive=f"{world.address}/archive.tar.gz")
     world.fetch_from_kaggle = download._fetch_from_kaggle
     for module, settings in {
         manifests: {"ROOT": root, "DATA": world.data, "LOCAL_DATA": world.data},
         download: {
             "KAGGLE_MOUNT": root / "mount",
-            "ARCHIVE_URL": f"{world.address}/archive.tar.gz",
             "SILENCE": 60,  # a busy machine is no silent server; tests of silence ask for less
             "_fetch_from_kaggle": no_kaggle,
         },
@@ -273,7 +279,7 @@ def use_kaggle(world, **environment):
     world.patch.setattr(download, "_fetch_from_kaggle", world.fetch_from_kaggle)
     world.patch.setattr(download, "KAGGLE_SERVER", ("127.0.0.1", int(world.address.rsplit(":")[-1])))
     world.patch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, world.address)
-    world.patch.setattr(download, "ARCHIVE_URL", "http://127.0.0.1:9/")
+    world.register(archive="http://127.0.0.1:9/")
     world.patch.setenv("HOME", str(world.root / "home"))
     for name, value in environment.items():
         world.patch.setenv(name, value)
@@ -376,7 +382,7 @@ CASES = [
     ("extra member", lambda w: w.serve(body=archive(w, member("repository-3ea9f4e/Testing/.x", size=4))), GET, 1, "extra"),
     ("wrong checksum", lambda w: (w.write(FIRST, b"other"), w.serve(body=archive(w))), GET, 1, "truncated"),
     ("nothing in it", lambda w: (w.remove("Testing/no_tumor"), w.serve(body=archive(w))), GET, 1, "missing"),
-    ("half by hand", lambda w: w.by_hand("Training"), GET, 1, f"Testing.*correct .*{download.FOLDER_NAME}, or remove it and run"),
+    ("half by hand", lambda w: w.by_hand("Training"), GET, 1, f"Testing.*correct .*{NAME}, or remove it and run"),
     ("empty by hand", lambda w: w.by_hand("Training", "Testing"), CHECKED, 1, "orrect .*, or remove it and run"),
     ("corrupt kagglehub cache", lambda w: keep_for_kagglehub(w), GET, 1, "empty KAGGLEHUB_CACHE, {root}/kept, and try again"),
     # download
@@ -468,8 +474,8 @@ CASES = [
     ("no scheduler", lambda w: None, "train --study tiny --scheduler tcp://127.0.0.1:9", 1, "no scheduler answers"),
     ("no address", lambda w: None, "train --study tiny --scheduler tcp://127.0.0.1:port", 1, "port|scheduler"),
     ("no such notebook", lambda w: None, "notebooks {root}/absent.ipynb", 1, "No such file"),
-    ("no notebook", lambda w: None, "notebooks {root}/data/manifest.csv", 1, "is no notebook"),
-    ("not a notebook", lambda w: (w.root / "a.ipynb").write_text("{}"), "notebooks {root}/a.ipynb", 1, "is no notebook"),
+    ("no notebook", lambda w: None, "notebooks {root}/data/manifest.csv", 1, "is not a notebook"),
+    ("not a notebook", lambda w: (w.root / "a.ipynb").write_text("{}"), "notebooks {root}/a.ipynb", 1, "is not a notebook"),
     # Kaggle
     ("no credentials", lambda w: w.patch.setenv(*HALF[0]), PUSH, 1, "there are none: set KAGGLE_API_TOKEN"),
     ("half of them", lambda w: [w.patch.setenv(*pair) for pair in HALF], PUSH, 1, "there are none: KAGGLE_USERNAME is not set"),
@@ -548,16 +554,16 @@ def test_bad_settings_are_refused_before_anything_is_trained(settings, words):
 def test_a_good_archive_arrives_whole_even_by_a_redirect(world, capfd):
     world.serve(body=archive(world), status=302, headers={"Location": f"{world.address}/moved"})
     assert cli.main(["download"]) == 0, capfd.readouterr()
-    target = world.data / download.FOLDER_NAME
+    target = world.data / manifests.BRAIN_TUMOUR_MRI.name
     assert manifests.verify(target, manifests.load_manifest()) == []
     assert not list(world.data.glob(".download-*"))
 
 
 def test_two_downloads_at_once_both_succeed(world):
-    target = world.data / download.FOLDER_NAME
+    target = world.data / manifests.BRAIN_TUMOUR_MRI.name
     world.serve()
 
-    def fetch(scratch, progress):
+    def fetch(address, scratch, progress):
         shutil.copytree(world.images, scratch / "ours")
         shutil.copytree(world.images, target)  # by another process, meanwhile
 
@@ -570,9 +576,9 @@ def test_two_downloads_at_once_both_succeed(world):
 def test_part_of_a_dataset_that_appears_during_the_download_is_not_used(world):
     world.serve()
 
-    def fetch(scratch, progress):
+    def fetch(address, scratch, progress):
         shutil.copytree(world.images, scratch / "ours")
-        shutil.copytree(world.images / "Training", world.data / download.FOLDER_NAME / "Training")
+        shutil.copytree(world.images / "Training", world.data / manifests.BRAIN_TUMOUR_MRI.name / "Training")
 
     world.patch.setattr(download, "_fetch_archive", fetch)
     with pytest.raises(manifests.DatasetError, match="not empty"):
@@ -590,7 +596,7 @@ def test_behind_a_proxy_kaggle_is_asked_without_a_connection_of_our_own(world, e
     world.fail(socket, "create_connection", errno.ENETUNREACH)
     world.patch.setattr(kagglehub, "dataset_download", lambda handle: str(world.images))
     if asked:
-        assert download.download(progress=False) == world.data / download.FOLDER_NAME
+        assert download.download(progress=False) == world.data / manifests.BRAIN_TUMOUR_MRI.name
     else:
         with pytest.raises(manifests.DatasetError, match="Kaggle: .*unreachable"):
             download.download(progress=False)
@@ -705,7 +711,7 @@ def test_supported_versions_are_those_of_the_requirements():
 PACKAGE = Path(tumor_mri.__file__).parent
 CODE = sorted(PACKAGE.rglob("*.py")) + notebooks.notebook_paths()
 PICKLERS = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
-LOADERS = {"load_model", "load_weights", "read_pickle", "to_pickle", "enable_unsafe_deserialization"}
+LOADERS = {"load_model", "read_pickle", "to_pickle", "enable_unsafe_deserialization"}
 
 
 def source_of(path):

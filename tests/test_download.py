@@ -20,7 +20,7 @@ def test_kaggle_mounts_come_before_data(tmp_path, monkeypatch, layout):
     monkeypatch.delenv("TUMOR_MRI_DATA", raising=False)
     monkeypatch.setattr(download, "KAGGLE_MOUNT", tmp_path / "input")
     monkeypatch.setattr(manifests, "LOCAL_DATA", tmp_path / "data")
-    samples.tiny_dataset(tmp_path / "data" / download.FOLDER_NAME)
-    assert download.find() == tmp_path / "data" / download.FOLDER_NAME
+    samples.tiny_dataset(tmp_path / "data" / manifests.BRAIN_TUMOUR_MRI.name)
+    assert download.find() == tmp_path / "data" / manifests.BRAIN_TUMOUR_MRI.name
     samples.tiny_dataset(tmp_path / "input" / layout)
     assert download.find() == tmp_path / "input" / layout

@@ -73,7 +73,7 @@ def mount(place, layout, owner, slug, source):
 def attach(place, layout, folders):
     """Attach what the bundles' metadata name."""
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    mount(place, layout, *download.KAGGLE_HANDLE.split("/"), download.find())
+    mount(place, layout, *manifests.BRAIN_TUMOUR_MRI.kaggle.split("/"), download.find())
 
 
 def python(place, code, cwd=None, **environment):
@@ -130,9 +130,9 @@ def code_of(path):
 
 
 def test_the_code_of_every_bundle_is_that_of_its_notebook(folders):
-    for page, folder in zip(kaggle.PAGES, folders[1:], strict=True):
-        code = code_of(folder / f"{page.notebook}.ipynb")
-        assert code == code_of(notebooks.NOTEBOOKS / f"{page.notebook}.ipynb") and code[0] == notebooks.FIRST_CELL
+    for page, folder in zip(notebook_files.listings(), folders[1:], strict=True):
+        code = code_of(folder / f"{page.name}.ipynb")
+        assert code == code_of(notebooks.NOTEBOOKS / f"{page.name}.ipynb") and code[0] == notebooks.FIRST_CELL
 
 
 def names_used(sources):
@@ -161,8 +161,8 @@ def test_the_wheel_has_all_that_the_notebooks_use(place, folders):
     mount(place, "slug", OWNER, kaggle.SUPPORT_SLUG, folders[0])
     sources = [
         source
-        for page, folder in zip(kaggle.PAGES, folders[1:], strict=True)
-        for source in code_of(folder / f"{page.notebook}.ipynb")
+        for page, folder in zip(notebook_files.listings(), folders[1:], strict=True)
+        for source in code_of(folder / f"{page.name}.ipynb")
     ]
     assert lacking(place, sources) == []
     assert lacking(place, [*sources, "figures.pie_chart(study.runs)"]) == ["figures.pie_chart", "study.runs"]
@@ -244,7 +244,7 @@ def test_the_wheel_carries_every_room(folders):
 def test_the_wheel_carries_the_data_and_no_image(folders):
     (wheel,) = folders[0].glob("*.whl")
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/data/")}
-    names = ("*.csv", "*.md", "report/*.csv", "results/*.npz", "weights/*", "inspection/*.npz")
+    names = ("*.csv", "*.md", "report/*.csv", "results/*.npz", "weights/*", "inspection/*.npz", "pretrained/*")
     known = [path.relative_to(manifests.DATA).as_posix() for pattern in names for path in manifests.DATA.glob(pattern)]
     assert inside == {f"tumor_mri/data/{name}" for name in known}
     assert sorted(path.name for path in folders[0].iterdir()) == sorted(
@@ -302,7 +302,7 @@ def test_the_official_client_takes_the_bundles(client, folders, capsys):
     assert "zip" in upload  # else the client leaves the folder of records out
     for page, request in zip(notebook_files.listings(), notebooks, strict=True):
         assert request.slug == f"{OWNER}/{slugify(request.new_title)}"
-        assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", download.KAGGLE_HANDLE]
+        assert request.dataset_data_sources == [f"{OWNER}/{kaggle.SUPPORT_SLUG}", manifests.BRAIN_TUMOUR_MRI.kaggle]
         assert (request.enable_gpu, request.enable_internet, request.is_private) == (page.gpu, False, True)
     said = capsys.readouterr()
     assert "does not resolve" not in said.out and SECRET not in said.out + said.err

@@ -13,7 +13,7 @@ import samples
 
 from tumor_mri.evaluation import scoring
 from tumor_mri.models import networks
-from tumor_mri.runs import records, training
+from tumor_mri.runs import configs, records, training
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
@@ -186,3 +186,36 @@ def test_the_reports_network_takes_prepared_scans_too(small_noise, manifest):
     run = training.train(config, small_noise, manifest, progress=False)
     assert config.label == "4/4/4/4, 1 epochs, learning rate 0.002, 32 training images on prepared scans"
     assert scoring.key_figures([run], manifest)["parameters"][0] == run.environment["parameters"]
+
+
+def flat(keras, last):
+    """A tiny network of 64 x 64 grey scans with a given last layer."""
+    return keras.Sequential([keras.Input((64, 64, 1)), keras.layers.AveragePooling2D(16), keras.layers.Flatten(), last])
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_answers_that_are_no_probabilities_are_refused(small_noise, manifest, activation):
+    """Logits would be scored with a wrong confidence, and answers of NaN as the first class."""
+    from tumor_mri._keras import keras
+
+    config = configs.RunConfig("training_only", widths=(), network="mine", precision="float32", epochs=1, train_images=32)
+    with pytest.raises(ValueError, match="not probabilities: .* end the network with a softmax"):
+        training.train(
+            config, small_noise, manifest, progress=False, build=lambda: flat(keras, keras.layers.Dense(4, activation=activation))
+        )
+
+
+def test_a_train_step_of_ones_own_is_refused_and_not_silently_left_out(small_noise, manifest):
+    from tumor_mri._keras import keras
+
+    class Own(keras.Model):
+        def train_step(self, *arguments):
+            raise AssertionError("called")
+
+    def build():
+        plain = flat(keras, keras.layers.Dense(4, activation="softmax"))
+        return Own(plain.inputs, plain.outputs)
+
+    config = configs.RunConfig("training_only", widths=(), network="mine", precision="float32", epochs=1, train_images=32)
+    with pytest.raises(ValueError, match="a train_step of its own"):
+        training.train(config, small_noise, manifest, progress=False, build=build)

@@ -1,48 +1,22 @@
 """What a split hides: copies, near-duplicates, patients on both sides, sources, label conflicts, shortcuts."""
 
-from tumor_mri.audit.any_folder import (
-    Audit,
-    Scans,
-    audit_folder,
-    byte_identical,
-    fact,
-    folder_name,
-    image_facts,
-    list_images,
-    read,
-    shortcut,
-    told_pairs,
-)
+from tumor_mri.audit.any_folder import Audit, Scans, audit_folder, byte_identical, list_images, shortcut
 from tumor_mri.audit.grouping import (
     build_manifest,
     check_committed,
     check_groups,
-    differences,
     fold_count,
-    group_numbers,
     groups_table,
     load_groups,
     load_known,
     load_patients,
-    patients_of,
-    whole_image_pairs,
 )
-from tumor_mri.audit.near_copies import (
-    AuditError,
-    near_copy_pairs,
-    near_copy_sets,
-    nearest,
-    one_nearest_neighbour,
-    progress_bar,
-    standardise,
-)
+from tumor_mri.audit.near_copies import AuditError, near_copy_pairs, near_copy_sets, nearest, one_nearest_neighbour, standardise
 from tumor_mri.audit.this_dataset import (
     audit_dataset,
     label_conflicts,
-    manifest_facts,
     manifest_thumbnails,
     neighbour_scores,
-    shrink,
     testing_near_copies,
 )
 
@@ -56,32 +30,20 @@ __all__ = [
     "byte_identical",
     "check_committed",
     "check_groups",
-    "differences",
-    "fact",
     "fold_count",
-    "folder_name",
-    "group_numbers",
     "groups_table",
-    "image_facts",
     "label_conflicts",
     "list_images",
     "load_groups",
     "load_known",
     "load_patients",
-    "manifest_facts",
     "manifest_thumbnails",
     "near_copy_pairs",
     "near_copy_sets",
     "nearest",
     "neighbour_scores",
     "one_nearest_neighbour",
-    "patients_of",
-    "progress_bar",
-    "read",
     "shortcut",
-    "shrink",
     "standardise",
     "testing_near_copies",
-    "told_pairs",
-    "whole_image_pairs",
 ]

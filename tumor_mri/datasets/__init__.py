@@ -1,7 +1,7 @@
 """The images: which there are, where they come from, how they are decoded, and who trains and who validates."""
 
-from tumor_mri.datasets.decoding import cached, decode, load_images, scan
-from tumor_mri.datasets.download import find, locate, locate_or_none, reason
+from tumor_mri.datasets.decoding import load_images, scan
+from tumor_mri.datasets.download import find, locate, locate_or_none
 from tumor_mri.datasets.manifests import (
     BRAIN_TUMOUR_MRI,
     DATA,
@@ -10,7 +10,6 @@ from tumor_mri.datasets.manifests import (
     DatasetError,
     Problem,
     check,
-    check_table,
     class_indices,
     dataset_of,
     fingerprint,
@@ -20,7 +19,6 @@ from tumor_mri.datasets.manifests import (
     label_colour,
     load_manifest,
     may_be_shown,
-    size_of,
     verify,
 )
 from tumor_mri.datasets.phantoms import draw
@@ -61,12 +59,9 @@ __all__ = [
     "Split",
     "TESTING_FOLDER",
     "TRAINING_ONLY",
-    "cached",
     "check",
-    "check_table",
     "class_indices",
     "dataset_of",
-    "decode",
     "draw",
     "find",
     "fingerprint",
@@ -85,9 +80,7 @@ __all__ = [
     "locate",
     "locate_or_none",
     "may_be_shown",
-    "reason",
     "scan",
-    "size_of",
     "split",
     "testing_folder",
     "testing_parts",

@@ -31,7 +31,11 @@ def load_images(manifest: pd.DataFrame | None = None, folder=None) -> np.ndarray
         DatasetError: if there are no images, or they are not the manifest's.
     """
     manifest = manifests.load_manifest() if manifest is None else manifest
-    return cached("images", IMAGE_SIZE, manifest, lambda: decode(download.locate() if folder is None else Path(folder), manifest))
+    return cached("images", IMAGE_SIZE, manifest, lambda: decode(_folder_of(manifest, folder), manifest))
+
+
+def _folder_of(manifest, folder):
+    return download.locate(manifests.dataset_of(manifest)) if folder is None else Path(folder)
 
 
 def cached(name, size, manifest, make) -> np.ndarray:

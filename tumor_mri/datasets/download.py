@@ -20,54 +20,64 @@ from tqdm.auto import tqdm
 
 from tumor_mri.datasets import manifests
 
-FOLDER_NAME = "brain-tumor-classification-mri"
 KAGGLE_MOUNT = Path(os.environ.get("TUMOR_MRI_KAGGLE_INPUT", "/kaggle/input"))  # the variable is for tests
-KAGGLE_HANDLE = "sartajbhuvaji/brain-tumor-classification-mri"
 KAGGLE_SERVER = ("www.kaggle.com", 443)
-KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE}"
-ARCHIVE_URL = "https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz"
 LARGEST_UNPACKED = 400_000_000  # bytes; the dataset has 93 million, and an archive of it no reason to be or hold much more
 SILENCE = 6  # seconds without a byte before a step is given up; there are three steps, so that all give up within 20 seconds
 
 
-def find() -> Path | None:
+def find(dataset: manifests.Dataset | None = None) -> Path | None:
     """The dataset's folder on this machine, or None: ``TUMOR_MRI_DATA``, a Kaggle mount, ``data/``, in this order.
 
+    Args:
+        dataset: None for the project's.
+
     Raises:
-        DatasetError: where ``TUMOR_MRI_DATA`` is set and no folder there holds ``Training`` and ``Testing``.
+        DatasetError: if ``TUMOR_MRI_DATA`` is set and no folder there holds ``Training`` and ``Testing``.
     """
+    dataset = dataset or manifests.BRAIN_TUMOUR_MRI
     named = os.environ.get("TUMOR_MRI_DATA")
-    if named:
-        found = _search(Path(named), depth=1)
-        if found is None:
-            raise manifests.DatasetError(
-                f"TUMOR_MRI_DATA is {named}, but no folder there holds Training and Testing: correct it, or unset it"
-            )
+    if named and _search(Path(named), 1) is None:
+        raise manifests.DatasetError(
+            f"TUMOR_MRI_DATA is {named}, but no folder there holds Training and Testing: correct it, or unset it"
+        )
+    if named and (found := _search(Path(named), 1, dataset)):
         return found
-    return _search(KAGGLE_MOUNT, depth=4) or _search(manifests.LOCAL_DATA / FOLDER_NAME, depth=0)
+    return _search(KAGGLE_MOUNT, 4, dataset) or _search(manifests.LOCAL_DATA / dataset.name, 0, dataset)
 
 
-def _search(folder, depth):
-    """The first folder at or below `folder` that holds both splits; None where there is none within `depth` levels."""
+def _search(folder, depth, dataset=None):
+    """The first folder at or below `folder` that holds both splits, of `dataset` if it is given; None within `depth` levels."""
     if all((folder / split).is_dir() for split in manifests.SPLITS):
-        return folder
+        return folder if dataset is None or _has_classes(folder, dataset) else None
     if depth == 0 or not folder.is_dir():
         return None
     below = sorted(child for child in folder.iterdir() if child.is_dir())
-    return next((found for child in below if (found := _search(child, depth - 1))), None)
+    return next((found for child in below if (found := _search(child, depth - 1, dataset))), None)
 
 
-def locate() -> Path:
-    """The dataset's folder, downloaded into ``data/`` where this machine has none.
+def _has_classes(folder, dataset):
+    """Whether the splits in a folder are of a dataset: they hold one of its classes, or nothing, which `check` then says."""
+    with contextlib.suppress(PermissionError):  # `check` says that too
+        inside = {child.name for split in manifests.SPLITS for child in (folder / split).iterdir() if child.is_dir()}
+        return not inside or bool(inside & set(dataset.classes))
+    return True
+
+
+def locate(dataset: manifests.Dataset | None = None) -> Path:
+    """The dataset's folder, downloaded into ``data/`` if this machine has none.
+
+    Args:
+        dataset: None for the project's.
 
     Raises:
-        DatasetError: where it is neither here nor to be had.
+        DatasetError: if it is not on this machine and cannot be downloaded.
     """
-    return find() or download()
+    return find(dataset) or download(dataset=dataset)
 
 
 def locate_or_none() -> Path | None:
-    """As `locate`, but where no dataset can be had, says so in one sentence and returns None."""
+    """As `locate`, but if there is no dataset, prints one sentence that says so, and returns None."""
     if os.environ.get("TUMOR_MRI_PHANTOMS"):  # `reproduce` has tried already
         print("No dataset could be had: pictures of scans are replaced by drawn phantoms.")
         return None
@@ -80,29 +90,41 @@ def locate_or_none() -> Path | None:
     return folder
 
 
-def download(target=None, manifest=None, progress=True) -> Path:
+def download(
+    target: Path | str | None = None,
+    manifest=None,
+    progress: bool = True,
+    dataset: manifests.Dataset | None = None,
+) -> Path:
     """Download the dataset, check every file, and move it into place: the whole of it, or nothing.
 
-    Where nothing arrives, all attempts together give up within 20 seconds; a slow download that keeps moving may take its time.
+    If nothing arrives, all attempts together give up within 20 seconds; a slow download that keeps moving may take its time.
 
     Args:
-        target: folder to make; None for ``data/brain-tumor-classification-mri``.
-        manifest: what must be in it; None for the project's.
+        target: folder to make; None for one in ``data/`` of the dataset's name.
+        manifest: what must be in it; None for the dataset's.
         progress: show a bar.
+        dataset: None for the project's.
 
     Raises:
         DatasetError: with each attempt and why it failed, and what to do by hand.
     """
-    target = manifests.LOCAL_DATA / FOLDER_NAME if target is None else Path(target)
-    manifest = manifests.load_manifest() if manifest is None else manifest
+    dataset = dataset or manifests.BRAIN_TUMOUR_MRI
+    target = manifests.LOCAL_DATA / dataset.name if target is None else Path(target)
+    manifest = manifests.load_manifest(dataset) if manifest is None else manifest
     if target.exists():
         manifests.check(target, manifest)
         return target
     failures = []
-    for name, fetch in (("Kaggle", _fetch_from_kaggle), ("the author's git copy", _fetch_archive)):
+    for name, fetch, address in (
+        ("Kaggle", _fetch_from_kaggle, dataset.kaggle),
+        ("the author's git copy", _fetch_archive, dataset.archive),
+    ):
+        if not address:
+            continue
         with _scratch_beside(target) as scratch, _own_authority():
             try:
-                fetch(Path(scratch), progress)
+                fetch(address, Path(scratch), progress)
                 found = _search(Path(scratch), depth=3)
                 if found is None:
                     raise manifests.DatasetError("what arrived holds no Training and Testing")
@@ -112,9 +134,10 @@ def download(target=None, manifest=None, progress=True) -> Path:
                 return target
             except Exception as error:  # whatever a source does wrong, the next one is tried and the user told
                 failures.append(f"{name}: {reason(error)}{_advice(name, error)}")
+    from_kaggle = f" from https://www.kaggle.com/datasets/{dataset.kaggle}" if dataset.kaggle else ""
     raise manifests.DatasetError(
-        f"the dataset could not be downloaded. Tried {'; '.join(failures)}. Download it by hand from {KAGGLE_PAGE}, unpack it "
-        f"as data/{FOLDER_NAME}, or set TUMOR_MRI_DATA to its folder"
+        f"the dataset could not be downloaded. Tried {'; '.join(failures) or 'nothing, as no source of it is registered'}. "
+        f"Download it by hand{from_kaggle}, unpack it as data/{dataset.name}, or set TUMOR_MRI_DATA to its folder"
     )
 
 
@@ -265,7 +288,7 @@ def _size(path):
         return 0
 
 
-def _fetch_from_kaggle(scratch, progress):
+def _fetch_from_kaggle(handle, scratch, progress):
     """With kagglehub, which shows its own bar; anonymous unless there are credentials."""
     # without a network kagglehub tries again for minutes, so a connection is tried first; behind a proxy there is none to try
     if not _has_proxy(KAGGLE_SERVER[0]):
@@ -276,9 +299,7 @@ def _fetch_from_kaggle(scratch, progress):
     kagglehub.clients.CHUNK_SIZE = 1 << 14  # bytes written at a time: a slow download is seen to move
     cache = Path(os.environ.setdefault("KAGGLEHUB_CACHE", str(scratch / "kagglehub")))
     try:
-        cached = _unless_silent(
-            lambda: Path(kagglehub.dataset_download(KAGGLE_HANDLE)), scratch, cache / "datasets" / KAGGLE_HANDLE
-        )
+        cached = _unless_silent(lambda: Path(kagglehub.dataset_download(handle)), scratch, cache / "datasets" / handle)
     finally:
         if cache.is_relative_to(scratch):
             del os.environ["KAGGLEHUB_CACHE"]
@@ -291,7 +312,7 @@ def _has_proxy(host):
     return "https" in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
 
 
-def _fetch_archive(scratch, progress):
+def _fetch_archive(address, scratch, progress):
     """The author's git copy at a pinned commit, as a .tar.gz, downloaded by pooch and unpacked into `scratch`.
 
     No digest of the archive is known: git hosts may compress the same files in another way some day. Its files have digests.
@@ -308,7 +329,7 @@ def _fetch_archive(scratch, progress):
     downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 12, timeout=SILENCE, headers=as_it_is)
     try:
         archive = _unless_silent(
-            lambda: pooch.retrieve(ARCHIVE_URL, None, fname="archive.tar.gz", path=scratch, downloader=downloader), scratch
+            lambda: pooch.retrieve(address, None, fname="archive.tar.gz", path=scratch, downloader=downloader), scratch
         )
     except requests.HTTPError as error:
         raise manifests.DatasetError(f"the server answers HTTP {error.response.status_code}") from error

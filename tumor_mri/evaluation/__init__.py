@@ -2,7 +2,6 @@
 
 from tumor_mri.evaluation.calibration import answered, calibrate, calibration_errors
 from tumor_mri.evaluation.comparisons import (
-    about_patients,
     accuracy_table,
     class_recalls,
     mcnemar_pairs,
@@ -31,11 +30,8 @@ from tumor_mri.evaluation.scoring import (
     key_figures,
     missed_tumours,
     per_image,
-    refuse_mixture,
-    refuse_mixtures_of_environments,
     run_scores,
     summarise,
-    testing_right,
     truth,
     unseen_scores,
 )
@@ -43,7 +39,6 @@ from tumor_mri.evaluation.scoring import (
 __all__ = [
     "BASE",
     "EvaluationError",
-    "about_patients",
     "accuracy_table",
     "answered",
     "answers",
@@ -69,12 +64,9 @@ __all__ = [
     "per_image",
     "precision_scores",
     "recall_differences",
-    "refuse_mixture",
-    "refuse_mixtures_of_environments",
     "run_differences",
     "run_scores",
     "summarise",
-    "testing_right",
     "together",
     "truth",
     "unseen_scores",

@@ -1,6 +1,7 @@
 """Networks, training recipes, preprocessing of scans, the published network, and Grad-CAM."""
 
-from tumor_mri.models.fingerprint import computes_in, describe, describe_as_version_1, is_of, is_precision
+from tumor_mri.models.efficientnet import build_efficientnet
+from tumor_mri.models.fingerprint import computes_in, describe, is_of, is_precision
 from tumor_mri.models.gradcam import heat_maps
 from tumor_mri.models.networks import (
     BASE_WIDTHS,
@@ -14,13 +15,11 @@ from tumor_mri.models.networks import (
     Network,
     build_cnn,
     build_residual,
-    check_name,
-    check_widths,
     label,
     parameter_count,
 )
-from tumor_mri.models.preprocessing import crop_to_head, equalise, find_head, load_prepared, prepare, read, vary
-from tumor_mri.models.published import PredictionError, Published, about, as_text, files_in, load, predict
+from tumor_mri.models.preprocessing import crop_to_head, equalise, find_head, load_prepared, prepare, read
+from tumor_mri.models.published import PredictionError, Published, about, as_text, load, predict
 from tumor_mri.models.recipes import LABEL_SMOOTHING, PREPARED, RECIPES, REPORT, WARM_UP, Recipe
 
 __all__ = [
@@ -44,15 +43,12 @@ __all__ = [
     "about",
     "as_text",
     "build_cnn",
+    "build_efficientnet",
     "build_residual",
-    "check_name",
-    "check_widths",
     "computes_in",
     "crop_to_head",
     "describe",
-    "describe_as_version_1",
     "equalise",
-    "files_in",
     "find_head",
     "heat_maps",
     "is_of",
@@ -64,5 +60,4 @@ __all__ = [
     "predict",
     "prepare",
     "read",
-    "vary",
 ]

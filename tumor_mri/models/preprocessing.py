@@ -131,7 +131,7 @@ def load_prepared(
     manifest = manifests.load_manifest() if manifest is None else manifest
 
     def make():
-        found = download.locate() if folder is None else Path(folder)
+        found = download.locate(manifests.dataset_of(manifest)) if folder is None else Path(folder)
         manifests.check(found, manifest)
         paths = tqdm(manifest["path"], desc="preparing scans", unit="scan", disable=not progress)
         return np.stack([prepare(read(found / path), crop=crop, equalised=equalised) for path in paths])

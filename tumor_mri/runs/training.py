@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from tumor_mri import text
+from tumor_mri import stats, text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.models import fingerprint, networks, preprocessing, recipes
 from tumor_mri.runs import configs, environment
@@ -42,8 +42,8 @@ def train(
         save_to: path of the trained network, which ends in ``.keras``; None does not save the weights.
 
     Raises:
-        ValueError: for an unknown network, or if `build` returns a model with other inputs or outputs, or one that computes in
-            another precision.
+        ValueError: for an unknown network, or if `build` returns a model with other inputs or outputs, one that computes in
+            another precision or has a ``train_step`` of its own, or one whose outputs are not probabilities.
         FloatingPointError: if the training loss is not finite.
         DatasetError: if there are no images.
     """
@@ -63,6 +63,8 @@ def train(
 
     batches = _shuffled_batches(images, labels, train_rows, config)
     inner, model = build_alone(build_with_grey_input, config.precision, config.seed)
+    if type(inner).train_step is not keras.Model.train_step:
+        raise ValueError("the network has a train_step of its own, which this training does not use: build a network without one")
     computed = fingerprint.computes_in(inner)
     if not fingerprint.is_precision(config.precision, computed):
         raise ValueError(
@@ -236,6 +238,11 @@ def _validation_callback(predict, rows, labels):
             if not np.isfinite(logs["loss"]):
                 raise FloatingPointError(f"the training loss became {logs['loss']} in epoch {epoch + 1}")
             probabilities = predict(rows)
+            if not stats.are_probabilities(probabilities):
+                raise ValueError(
+                    "the answers of the network are not probabilities: each must be between 0 and 1, and those of an image must "
+                    "have the sum 1; end the network with a softmax"
+                )
             truth = labels[rows]
             self.classes.append(probabilities.argmax(axis=1))
             right = probabilities[np.arange(len(rows)), truth]

@@ -2,9 +2,12 @@
 
 import json
 import re
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import tumor_mri
 from tumor_mri.datasets import manifests
@@ -26,33 +29,54 @@ class ApiPage:
     body: str
 
 
-def pages() -> list:
-    """The list of rooms, then a page for each: what its ``__all__`` names, with docstrings, signatures and sources."""
-    from pdoc import render
+def build() -> tuple:
+    """The pages, and the script of their search.
 
-    rooms = _rooms()
-    render.configure(docformat="google", template_directory=TEMPLATES)
-    made = [ApiPage("index.html", "The package", _summary(tumor_mri), _without_paths(render.html_index(rooms)))]
-    for name, module in rooms.items():
-        body = _LINE_NUMBER.sub("", _without_paths(render.html_module(module, rooms)))
-        made.append(ApiPage(f"{name.replace('.', '/')}.html", name, _summary(module.obj), body))
-    return made
+    Returns:
+        A list of `ApiPage`, first the list of rooms, then each room: what its ``__all__`` names, with docstrings, signatures and
+        sources. And the text of ``search.js``, which holds all public names with their docstrings.
+    """
+    from pdoc import doc, render, search
 
-
-def search_index() -> str:
-    """The script that the search field of these pages loads: all public names with their docstrings."""
-    from pdoc import render, search
-
-    documents = search.make_index(_rooms(), lambda doc: not doc.name.startswith("_"), "google")
+    with _names_of_keras():
+        rooms = {name: doc.Module(import_module(name)) for name in (f"{tumor_mri.__name__}.{room}" for room in ROOMS)}
+        render.configure(docformat="google", template_directory=TEMPLATES)
+        made = [ApiPage("index.html", "The package", _summary(tumor_mri), _without_paths(render.html_index(rooms)))]
+        for name, module in rooms.items():
+            body = _LINE_NUMBER.sub("", _without_paths(render.html_module(module, rooms)))
+            made.append(ApiPage(f"{name.replace('.', '/')}.html", name, _summary(module.obj), body))
+        documents = search.make_index(rooms, lambda doc: not doc.name.startswith("_"), "google")
     # pdoc's own function runs Node.js if there is one, so that the file would depend on the machine
     script = render.env.get_template("search.js.jinja2").render(search_index=json.dumps(documents))
-    return _without_paths(script)
+    return made, _without_paths(script)
 
 
-def _rooms():
-    from pdoc import doc
+class _Names(ModuleType):
+    """Stands in for a library in annotations: each name is a class, or a module of such names."""
 
-    return {name: doc.Module(import_module(name)) for name in (f"{tumor_mri.__name__}.{room}" for room in ROOMS)}
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        found = type(name, (), {"__module__": self.__name__}) if name[0].isupper() else _Names(f"{self.__name__}.{name}")
+        setattr(self, name, found)
+        return found
+
+
+@contextmanager
+def _names_of_keras():
+    """Let pdoc resolve annotations such as ``keras.Model``, for which it would import Keras, and so TensorFlow."""
+    real, names = sys.modules.get("keras"), _Names("keras")
+    sys.modules["keras"] = names
+    try:
+        yield
+    finally:
+        if real is None:
+            del sys.modules["keras"]
+        else:
+            sys.modules["keras"] = real
+        for module in [module for name, module in sys.modules.items() if name.startswith(f"{tumor_mri.__name__}.")]:
+            if vars(module).get("keras") is names:  # left by pdoc
+                del module.keras
 
 
 def _summary(module):

@@ -87,7 +87,7 @@ def _write_support(parent, user):
 
 def _write_wheel(folder):
     """The package's wheel, built in a copy: the checkout may be read-only, and what an older build left in it stays out."""
-    unwanted = shutil.ignore_patterns("__pycache__", ".*", "cache", download.FOLDER_NAME)
+    unwanted = shutil.ignore_patterns("__pycache__", ".*", "cache", manifests.BRAIN_TUMOUR_MRI.name)
     build_it = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("tumor_mri", "data"):
@@ -122,7 +122,7 @@ def support_metadata(user) -> dict:
         "title": SUPPORT_TITLE,
         "id": f"{user}/{SUPPORT_SLUG}",
         "subtitle": SUPPORT_SUBTITLE,
-        "description": SUPPORT_DESCRIPTION.format(images=download.KAGGLE_HANDLE),
+        "description": SUPPORT_DESCRIPTION.format(images=manifests.BRAIN_TUMOUR_MRI.kaggle),
         "licenses": [{"name": "other"}],  # Kaggle's list of names; the description says which
     }
 
@@ -144,7 +144,7 @@ def notebook_metadata(page, user) -> dict:
         "enable_gpu": page.gpu,
         "enable_tpu": False,
         "enable_internet": False,
-        "dataset_sources": [f"{user}/{SUPPORT_SLUG}", download.KAGGLE_HANDLE],
+        "dataset_sources": [f"{user}/{SUPPORT_SLUG}", manifests.BRAIN_TUMOUR_MRI.kaggle],
         "competition_sources": [],
         "kernel_sources": [],
         "model_sources": [],

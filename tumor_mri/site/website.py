@@ -113,13 +113,14 @@ def write(notebooks, output, note="", repository="") -> Path:
 def _write_api(folder, shared):
     """The pages of the package below a folder, in the frame of the others."""
     style = _style(".pdoc-code") + (TEMPLATES / "api.css").read_text(encoding="utf-8")
-    for page in api.pages():
+    pages, search = api.build()
+    for page in pages:
         path = folder / page.path
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {"title": page.title, "description": page.description, "body": page.body, "here": "api"}
         content = _fill("api", **shared | about | {"root": "../" * (page.path.count("/") + 1), "style": style})
         text.write_whole(path, content)
-    text.write_whole(folder / "search.js", api.search_index())
+    text.write_whole(folder / "search.js", search)
 
 
 def _page(name, notebook, output, repository):

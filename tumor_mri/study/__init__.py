@@ -23,11 +23,10 @@ from tumor_mri.study.gap import (
     nearest_trained,
     testing_scores,
 )
-from tumor_mri.study.inspection import CONDITIONS, Inspection, look, read, record, robustness_table, view, write
+from tumor_mri.study.inspection import Inspection, robustness_table
 from tumor_mri.study.publishing import CONFIG, answered_table
 
 __all__ = [
-    "CONDITIONS",
     "CONFIG",
     "Inspection",
     "STUDIES",
@@ -47,10 +46,7 @@ __all__ = [
     "load_report_log",
     "load_report_matrix",
     "load_report_table",
-    "look",
     "nearest_trained",
-    "read",
-    "record",
     "recorded",
     "robustness_table",
     "run",
@@ -58,6 +54,4 @@ __all__ = [
     "testing_scores",
     "train",
     "verdicts",
-    "view",
-    "write",
 ]
