@@ -84,7 +84,11 @@ def run(place, path, **environment):
     """A bundle's notebook as it was stored, and as it is after its execution in the working folder."""
     stored, notebook = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, km=notebooks._kernel_manager(), timeout=600, resources={"metadata": {"path": place.working}}
+        notebook,
+        km=notebooks._kernel_manager(),
+        timeout=600,
+        startup_timeout=600,
+        resources={"metadata": {"path": place.working}},
     )
     client.execute(env=place.environment | environment)
     return stored, notebook
