@@ -708,8 +708,6 @@ def test_supported_versions_are_those_of_the_requirements():
         assert f"{package}>={lowest},<{below}" in wanted
 
 
-PACKAGE = Path(tumor_mri.__file__).parent
-CODE = sorted(PACKAGE.rglob("*.py")) + notebooks.notebook_paths()
 PICKLERS = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 LOADERS = {"load_model", "read_pickle", "to_pickle", "enable_unsafe_deserialization"}
 
@@ -740,15 +738,31 @@ def unsafe(node):
     return None
 
 
-def test_the_code_of_every_room_is_looked_at():
+def code_in(package):
+    """The files of a package, those of its rooms included."""
+    return sorted(package.rglob("*.py"))
+
+
+PACKAGE = Path(tumor_mri.__file__).parent
+CODE = code_in(PACKAGE) + notebooks.notebook_paths()
+
+
+def unsafe_in(path):
+    return [why for node in ast.walk(ast.parse(source_of(path))) if (why := unsafe(node))]
+
+
+def test_the_code_of_every_room_is_looked_at(tmp_path):
     rooms = {path.relative_to(PACKAGE).parts[0] for path in CODE if path.is_relative_to(PACKAGE)}
     assert rooms >= {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()}
     assert len({path.parent for path in CODE}) > 8
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "wrong.py").write_text("import pickle\n")
+    assert [unsafe_in(path) for path in code_in(tmp_path)] == [["imports a pickler"]]
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_nothing_that_is_read_is_executed(path):
-    assert [why for node in ast.walk(ast.parse(source_of(path))) if (why := unsafe(node))] == []
+    assert unsafe_in(path) == []
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,11 @@ def run(place, path, **environment):
     """A bundle's notebook as it was stored, and as it is after its execution in the working folder."""
     stored, notebook = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, km=notebooks._kernel_manager(), timeout=600, resources={"metadata": {"path": place.working}}
+        notebook,
+        km=notebooks._kernel_manager(),
+        timeout=600,
+        startup_timeout=600,
+        resources={"metadata": {"path": place.working}},
     )
     client.execute(env=place.environment | environment)
     return stored, notebook
@@ -164,8 +168,8 @@ def test_the_wheel_has_all_that_the_notebooks_use(place, folders):
         for page, folder in zip(notebook_files.listings(), folders[1:], strict=True)
         for source in code_of(folder / f"{page.name}.ipynb")
     ]
-    assert lacking(place, sources) == []
-    assert lacking(place, [*sources, "figures.pie_chart(study.runs)"]) == ["figures.pie_chart", "study.runs"]
+    made_up = "figures.pie_chart(study.runs)"  # seen as lacking, and nothing else is
+    assert lacking(place, [*sources, made_up]) == ["figures.pie_chart", "study.runs"]
 
 
 @pytest.mark.slow
