@@ -135,7 +135,7 @@ def test_constant_images_are_nobodys_copies(folder):
     for name in ("black", "black_again"):
         save(Image.new("L", (50, 50)), folder / f"Training/yes/{name}.png")
     found = any_folder.audit_folder(folder)
-    assert figures(found)["images of one grey, which no neighbour is sought for"] == 2
+    assert figures(found)["uniform images, left out of the neighbour search"] == 2
     assert figures(found)["sets of byte-identical files"] == 2
     assert len(found.near_copies) == 4
     assert not near_copies.standardise(np.full((32, 32), 0.1)).any()

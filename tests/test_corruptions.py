@@ -10,13 +10,13 @@ SCAN = np.kron(np.random.default_rng(0).integers(40, 216, (12, 16)), np.ones((10
 
 @pytest.mark.parametrize("kind", corruptions.CORRUPTIONS)
 def test_the_stronger_the_worse(kind):
-    spoiled = [corruptions.corrupt(SCAN, kind, strength) for strength in corruptions.STRENGTHS[kind]]
-    assert all(one.shape == SCAN.shape and one.dtype == np.uint8 for one in spoiled)
-    far = [np.abs(one.astype(float) - SCAN).mean() for one in spoiled]
+    corrupted = [corruptions.corrupt(SCAN, kind, strength) for strength in corruptions.STRENGTHS[kind]]
+    assert all(one.shape == SCAN.shape and one.dtype == np.uint8 for one in corrupted)
+    far = [np.abs(one.astype(float) - SCAN).mean() for one in corrupted]
     assert 0 < far[0] < far[1] < far[2]
 
 
-def test_every_network_sees_the_same_spoiled_scan():
+def test_every_network_sees_the_same_corrupted_scan():
     first, again, other = (corruptions.corrupt(SCAN, "noise", 25, path) for path in ("a.jpg", "a.jpg", "b.jpg"))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     assert (first.astype(float) - SCAN).std() == pytest.approx(25, rel=0.1)

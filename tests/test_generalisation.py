@@ -104,8 +104,8 @@ def test_heat_on_dark_pixels_stands_beside_its_area(inspected, manifest, capsys)
     assert said in capsys.readouterr().out
 
 
-def test_a_scan_is_spoiled_in_every_way(manifest):
-    figure = generalisation.spoiled_scans(manifest["path"][0])
+def test_a_scan_is_corrupted_in_every_way(manifest):
+    figure = generalisation.corrupted_scans(manifest["path"][0])
     assert len(images(figure)) == 1 + 3 * WAYS
 
 

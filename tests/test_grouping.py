@@ -1,5 +1,7 @@
 """The manifest, groups and folds: those committed, made again from the images, and those of any folder of class folders."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,6 +103,9 @@ def copied(tmp_path, monkeypatch, name, edit):
     assert after != before
     (tmp_path / name).write_text(after, encoding="utf-8", newline="")
     monkeypatch.setattr(manifests, "DATA", tmp_path)
+    dataset = replace(manifests.BRAIN_TUMOUR_MRI, manifest=tmp_path / "manifest.csv")
+    monkeypatch.setattr(manifests, "BRAIN_TUMOUR_MRI", dataset)
+    monkeypatch.setitem(manifests.DATASETS, dataset.name, dataset)
 
 
 def cell(column, row, value):

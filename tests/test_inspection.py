@@ -1,4 +1,4 @@
-"""What networks make of good and spoiled scans: untrained ones of phantoms, and what is recorded of the real ones."""
+"""What networks make of good and corrupted scans: untrained ones of phantoms, and what is recorded of the real ones."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_each_scan_is_shown_in_each_condition(looked, few):
     assert found.probabilities.shape == (len(inspection.CONDITIONS), len(few), 4)
     assert np.allclose(found.probabilities.sum(axis=2), 1, atol=1e-5)
     assert found.heat.shape == (len(few), inspection.SIDE, inspection.SIDE) and 0 <= found.heat.min() <= found.heat.max() <= 1
-    spoiled = np.abs(found.probabilities[1:] - found.probabilities[0]).max(axis=(1, 2))
-    assert (spoiled > 0).all()  # each condition changes something
+    corrupted = np.abs(found.probabilities[1:] - found.probabilities[0]).max(axis=(1, 2))
+    assert (corrupted > 0).all()  # each condition changes something
 
 
 def test_what_is_written_is_read_again(looked, tmp_path):

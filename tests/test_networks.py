@@ -28,7 +28,7 @@ def test_bad_widths_are_named(widths):
 def test_the_residual_network_keeps_below_two_million_parameters():
     whole = networks.build_residual()
     assert whole.output_shape == (None, 4) and whole.count_params() < 2_000_000
-    plain, flat = networks.build_residual(residual=False), networks.build_residual(pooling=False)
+    plain, flat = networks.build_residual(shortcuts=False), networks.build_residual(pooling=False)
     assert not any(type(layer).__name__ == "Add" for layer in plain.layers)
     assert plain.count_params() < whole.count_params() < flat.count_params()
 
@@ -42,7 +42,7 @@ def test_a_residual_stage_begins_as_its_shortcut():
         if getattr(layer, "kernel_size", None) == (3, 3):
             layer.kernel.assign(layer.kernel * 0 + 1)
     assert np.array_equal(model.predict(scans, verbose=0), before)
-    plain = networks.build_residual((32, 32, 1), residual=False)
+    plain = networks.build_residual((32, 32, 1), shortcuts=False)
     before = plain.predict(scans, verbose=0)
     next(layer for layer in plain.layers if getattr(layer, "kernel_size", None) == (3, 3)).kernel.assign(
         np.ones((3, 3, networks.STEM, networks.STAGES[0]))

@@ -86,7 +86,7 @@ def test_a_record_says_what_was_left_out(residual_run, tmp_path):
     config = replace(samples.TINY_OURS, without="geometry")
     back = records.load(records.save(replace(residual_run, config=config), tmp_path))
     assert back.config == config and back.config.key != samples.TINY_OURS.key
-    assert back.label == "residual without geometry"
+    assert back.label == f"{samples.TINY_OURS.label} without geometry"
 
 
 def test_mirrored_scans_are_recorded_and_come_back(residual_run, small_noise, manifest, tmp_path):

@@ -52,8 +52,8 @@ def test_same_seed_same_bits(run, noise, manifest):
 def test_a_network_computes_in_the_precision_asked_for(noise, manifest, monkeypatch, precision):
     built, build = [], networks.build_cnn
 
-    def watch(widths, **settings):
-        built.append((keras.config.dtype_policy().name, build(widths, **settings)))
+    def watch(*arguments, **settings):
+        built.append((keras.config.dtype_policy().name, build(*arguments, **settings)))
         return built[-1][1]
 
     from tumor_mri._keras import keras

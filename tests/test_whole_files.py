@@ -90,7 +90,8 @@ def test_claims_leave_the_readme_whole(tmp_path, monkeypatch, capsys):
 
 def test_a_site_keeps_its_pages_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(website, "_verdicts", list)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Title\nA question?\n" + "word " * 4000)])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 1 · A title\nA question?\n" + "word " * 4000)])
+    notebook.cells[0].metadata["tags"] = ["no-landing"]
     website.write({"01_a": notebook}, tmp_path)
     before = seen(tmp_path)
     with files_of_at_most(8192), pytest.raises(OSError, match="01_a.ipynb"):

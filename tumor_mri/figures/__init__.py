@@ -12,12 +12,12 @@ from tumor_mri.figures.curves import gaps, learning_curves, stopping_epochs
 from tumor_mri.figures.galleries import gallery, gallery_chooser
 from tumor_mri.figures.generalisation import (
     abstention,
+    corrupted_scans,
     heat_on_dark,
     ingredients,
     looks,
     missed_tumours,
     robustness_curves,
-    spoiled_scans,
     tries,
     two_networks,
 )
@@ -75,7 +75,7 @@ __all__ = [
     "show_picture",
     "show_scan",
     "span_in_words",
-    "spoiled_scans",
+    "corrupted_scans",
     "stopping_epochs",
     "tries",
     "two_kinds_of_glioma",

@@ -224,7 +224,7 @@ def heat_on_dark(inspected: Sequence[inspection.Inspection], manifest: pd.DataFr
     return style.finish(figure, f"On dark pixels, mean over the scans: {'; '.join(said)}.")
 
 
-def spoiled_scans(path: str, folder: Path | str | None = None) -> Figure:
+def corrupted_scans(path: str, folder: Path | str | None = None) -> Figure:
     """One scan with each kind of corruption at each strength; a phantom without a dataset.
 
     Args:
@@ -240,11 +240,11 @@ def spoiled_scans(path: str, folder: Path | str | None = None) -> Figure:
     axes[0, 0].set_title("as it is", fontsize=9)
     for column, (kind, strengths) in zip(axes.T[1:], kinds.items(), strict=True):
         for axis, strength in zip(column, strengths, strict=True):
-            spoiled = corruptions.corrupt(scan, kind, strength, path)
-            style.show_picture(axis, inspection.view(inspection.REPORT, spoiled), drawn=folder is None)
+            corrupted = corruptions.corrupt(scan, kind, strength, path)
+            style.show_picture(axis, inspection.view(inspection.REPORT, corrupted), drawn=folder is None)
             axis.set_title(f"{kind} {strength}", fontsize=9)
     what = "A drawn phantom, not a scan" if folder is None else "One scan"
-    return style.finish(figure, f"{what}, and spoiled in {len(kinds)} ways, three strengths each.")
+    return style.finish(figure, f"{what}, and corrupted in {len(kinds)} ways, three strengths each.")
 
 
 def robustness_curves(table: pd.DataFrame) -> Figure:

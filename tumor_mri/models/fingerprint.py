@@ -136,12 +136,14 @@ def _class_named(name):
 
 
 def _source(thing):
-    """The source code of a custom function or class, or its bytecode if the source is not available."""
+    """The source code of a custom function or class; of a function also its constants and names, as a line may hold two."""
+    code = getattr(thing, "__code__", None)
+    constants = [repr(value) for value in code.co_consts if not inspect.iscode(value)] if code else []
+    told = [constants, list(code.co_names) if code else []]
     try:
-        return inspect.getsource(thing)
+        return [inspect.getsource(thing), *told]
     except (OSError, TypeError):
-        code = getattr(thing, "__code__", None)
-        return [code.co_code.hex(), repr(code.co_consts), repr(code.co_names)] if code else repr(type(thing))
+        return [code.co_code.hex(), *told] if code else repr(type(thing))
 
 
 def describe_as_version_1(model: keras.Model) -> str:

@@ -77,9 +77,8 @@ def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.
         np.savez_compressed(contents[1], features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept])
         contents[2].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
         digests = [hashlib.sha256(content.read_bytes()).hexdigest() for content in contents]
-        sums.write_text(
-            "".join(f"{digest}  {name}\n" for digest, name in zip(digests, names, strict=True)), encoding="utf-8", newline="\n"
-        )
+        lines = [f"{digest}  {name}\n" for digest, name in zip(digests, names[:-1], strict=True)]
+        sums.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 def answered_table(manifest: pd.DataFrame) -> pd.DataFrame:
