@@ -1,12 +1,15 @@
 """The contributor's documents name what is there: commands, files, versions."""
 
-import ast
 import re
+import textwrap
 
 import pytest
 import yaml
 
-from tumor_mri.datasets import manifests
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.models import networks, recipes
+from tumor_mri.runs import configs
+from tumor_mri.study import catalogue
 
 GUIDE = (manifests.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAKE = (manifests.ROOT / "Makefile").read_text(encoding="utf-8")
@@ -30,8 +33,33 @@ def test_the_guide_has_seven_numbered_recipes():
     assert re.findall(r"^## (\d)\. Add a (\w+)$", GUIDE, flags=re.MULTILINE) == list(
         zip("1234567", ["network", "protocol", "recipe", "dataset", "notebook", "figure", "test"], strict=True)
     )
-    for code in re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL):
-        ast.parse(code.strip().replace("…", "None"))
+
+
+REGISTRIES = (networks.NETWORKS, protocols.PROTOCOLS, recipes.RECIPES, manifests.DATASETS, catalogue.STUDIES)
+
+
+@pytest.fixture
+def registered():
+    """The code of the recipes, run at the end of the files that they name; afterwards nobody knows what it registered."""
+    before = [(registry, dict(registry)) for registry in REGISTRIES]
+    blocks = re.findall(r"^ *```python\n(.*?)```", GUIDE, flags=re.DOTALL | re.MULTILINE)
+    for code, module in zip(blocks, (networks, catalogue, protocols, recipes, manifests), strict=True):
+        exec(textwrap.dedent(code), dict(vars(module)))
+    yield
+    for registry, kept in before:
+        registry.clear()
+        registry.update(kept)
+
+
+def test_the_code_of_the_recipes_runs(registered, manifest):
+    assert len(catalogue.configs_of("strided")) == 21
+    for fold in range(3):
+        divided = protocols.split(manifest, "by_size", fold)
+        assert not set(divided.train) & set(divided.validation) and len(divided.train) + len(divided.validation) == 2870
+    config = configs.config_of("strided", "by_size", recipe="momentum", dataset="another-set")
+    assert config.label == "strided on whole scans with momentum (another-set)"
+    assert networks.get("strided").build(config, (150, 150, 1), 2).output_shape == (None, 2)
+    assert recipes.get("momentum").optimizer(config, 10).momentum == 0.9
 
 
 def test_hooks_are_pinned_and_ruff_is_the_one_of_the_lock():
