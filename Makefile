@@ -1,4 +1,4 @@
-# Everything here calls `python -m tumor_mri`; where there is no make, that does the same.
+# Everything here calls `python -m tumor_mri`; without make, that does the same.
 # the first Python on the path that TensorFlow supports, tried by running it: a name alone may be a shim of nothing
 PYTHON ?= $(or $(shell for python in python3 python3.12 python3.13 python3.11 python3.10; do \
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done),python3)
@@ -74,16 +74,16 @@ record: venv  ## train a study and keep its runs beside the recorded ones, STUDY
 runs: venv  ## list the recorded runs
 	$(PY) -m tumor_mri runs
 
-benchmark: venv  ## compute the baselines of BENCHMARK.md anew, and write its tables and those of MODEL_CARD.md
+benchmark: venv  ## compute the baselines of BENCHMARK.md again, and write its tables and those of MODEL_CARD.md
 	$(PY) -m tumor_mri benchmark
 
 timings: venv  ## time an epoch: the report's pipeline, ours, PyTorch where it is installed, and the machine's limit
 	$(PY) -m performance.speed
 
-publish: venv  ## train the published network anew, and write its weights under data/weights
+publish: venv  ## train the published network again, and write its weights under data/weights
 	$(PY) -m tumor_mri publish
 
-inspect: venv  ## train the report's network and ours anew, and record what both make of good and spoiled scans
+inspect: venv  ## train the report's network and ours again, and record what both make of clean and corrupted scans
 	$(PY) -m tumor_mri inspect
 
 claims: venv  ## the report's claims beside the recorded runs
@@ -92,7 +92,7 @@ claims: venv  ## the report's claims beside the recorded runs
 kaggle: venv  ## write what Kaggle takes under build/kaggle: a folder for each notebook, and a dataset with the package
 	@$(PY) -m tumor_mri kaggle
 
-kaggle-push: venv  ## and push it with Kaggle's own client, where there are credentials
+kaggle-push: venv  ## and push it with Kaggle's own client, if there are credentials
 	@$(PY) -m tumor_mri kaggle --push
 
 clean:  ## remove what was built; the dataset and the virtual environment stay

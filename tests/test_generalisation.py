@@ -82,7 +82,7 @@ def test_what_each_class_gains_is_said(capsys):
 def test_abstention_marks_the_threshold(capsys):
     curve = stats.abstention(np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 1, 0, 1]))
     generalisation.abstention({"a": curve, "b": curve}, {"b": 0.75})
-    assert "b answers 50 % of scans, 100.0 % of them rightly" in capsys.readouterr().out
+    assert "b answers 50 % of scans, 100.0 % of them correctly" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -95,7 +95,7 @@ def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys
     assert truths == [name for name in manifests.BRAIN_TUMOUR_MRI.labels for _ in range(2)]
     named = [axis.get_title().split("says ")[1].splitlines()[0] for axis in below]
     assert all((name == truth) != wrong for name, truth in zip(named, truths, strict=True))
-    assert ("wrongly" if wrong else "rightly") in capsys.readouterr().out
+    assert ("wrongly" if wrong else "correctly") in capsys.readouterr().out
 
 
 def test_heat_on_dark_pixels_stands_beside_its_area(inspected, manifest, capsys):

@@ -323,6 +323,12 @@ def test_a_name_is_registered_once():
             module.register(replace(thing, **_other(thing)))
 
 
+def test_two_recipes_cannot_have_one_label():
+    with pytest.raises(ValueError, match="another recipe has the label 'whole scans'"):
+        recipes.register(replace(recipes.REPORT, name="other"))
+    assert "other" not in recipes.RECIPES
+
+
 def _other(thing):
     different = {"Network": {"recipe": "plain"}, "Recipe": {"epochs": 7}, "Protocol": {"folds": 9}}
     return different.get(type(thing).__name__, {"kaggle": "somebody/else"})

@@ -165,10 +165,10 @@ def _gallery_sentence(run, images, answers, drawn, columns, folder):
     kinds = [_leakage_sentence(images[images["right"] == right], "right" if right else "wrong", len(images)) for right in answers]
     names = ", ".join(dict.fromkeys(name for name, _ in drawn))
     count = sum(map(len, drawn.values()))
-    how = "None drawn: there is none that may be shown."
+    how = "None is drawn: the licence allows none."
     if count:
         how = f"{count} drawn{' as phantoms' if folder is None else ''}, at most {columns} of each class and kind, "
-        how += "evenly spaced from the surest answer to the least sure, of those that may be shown."
+        how += "evenly spaced from the surest answer to the least sure, among those that the licence allows."
     return " ".join([f"{style.run_name(run)}, validation images of {names}.", *kinds, how])
 
 

@@ -133,7 +133,7 @@ def abstention(curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, floa
         if name in thresholds:
             row = curve[curve["threshold"] >= thresholds[name]].iloc[0]
             axis.plot(100 * row["answered"], 100 * row["accuracy"], "o", color=colour, markeredgecolor="black", markersize=9)
-            said.append(f"{name} answers {100 * row['answered']:.0f} % of scans, {100 * row['accuracy']:.1f} % of them rightly")
+            said.append(f"{name} answers {100 * row['answered']:.0f} % of scans, {100 * row['accuracy']:.1f} % of them correctly")
     axis.set(xlabel="scans that are answered, the surest first (%)", ylabel="right answers (%)", xlim=(0, 101))
     axis.grid(alpha=0.3)
     axis.legend(loc="lower left")
@@ -176,9 +176,9 @@ def looks(
     for axis, row in zip(axes[0], shown, strict=True):
         axis.set_title(f"{labels[truth[row]]}:\n{axis.get_title()}", fontsize=8)
     counts = [int((chosen & (truth == index)).sum()) for index in range(len(labels))]
-    kind = "wrongly" if wrong else "rightly"
+    kind = "wrongly" if wrong else "correctly"
     told = ", ".join(f"{name} {count}" for name, count in zip(labels, counts, strict=True))
-    sentence = f"Scans that may be shown, and that {second.network} names {kind}: {told}; {len(shown)} are drawn"
+    sentence = f"Scans (licence permitting) that {second.network} classifies {kind}: {told}; {len(shown)} are drawn"
     sentence += ", as phantoms, under the heat of the scans." if folder is None else "."
     return style.finish(figure, sentence)
 
@@ -286,7 +286,7 @@ def missed_tumours(table: pd.DataFrame) -> Figure:
     keys = [(protocol, name) for protocol in style.protocols_of(table) for name in table["network"].unique()]
     keys = [key for key in keys if key in found.index]  # not every network was trained under every protocol
     figure, axes = plt.subplots(1, 2, figsize=(9, 0.5 * len(keys) + 1), sharey=True)
-    titles = ("tumours that are named 'no tumour' (%)", "scans without a tumour that are given one (%)")
+    titles = ("missed tumours (%)", "false alarms (% of scans without a tumour)")
     said = []
     for axis, columns, title in zip(
         axes, (("missed", "low", "high"), ("alarms", "alarms_low", "alarms_high")), titles, strict=True
@@ -300,6 +300,6 @@ def missed_tumours(table: pd.DataFrame) -> Figure:
         style.label_rows(axis, [style.row_label(*key) for key in keys], title)
         axis.set_xlim(left=0)
     missed, alarms = "; ".join(said[: len(keys)]), "; ".join(said[len(keys) :])
-    sentence = f"In percent, with 95 % intervals over groups: tumours named 'no tumour': {missed}. "
-    sentence += f"Scans without a tumour that are given one: {alarms}."
+    sentence = f"In percent, with 95 % intervals over groups: missed tumours: {missed}. "
+    sentence += f"False alarms among scans without a tumour: {alarms}."
     return style.finish(figure, sentence)

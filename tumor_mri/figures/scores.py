@@ -91,7 +91,7 @@ def confused_scans(
             style.show_scan(axis, run.val_paths[index], dataset.classes[truth[index]], folder, seed=int(index))
             axis.set_title(f"{pair.truth}\ntaken for {pair.predicted}\n{confidence[index]:.0%} sure", fontsize=8)
     said = ", ".join(f"{p.truth} taken for {p.predicted} ({p.count})" for p in pairs.itertuples())
-    what = f"{drawn} scans are drawn that may be shown" if folder else f"{drawn} are drawn, as phantoms"
+    what = f"{drawn} scans are drawn (those that the licence allows)" if folder else f"{drawn} are drawn, as phantoms"
     return style.finish(figure, f"The most frequent confusions: {said}; {what}.")
 
 
@@ -120,13 +120,13 @@ def accuracy_by_nearest(runs: Sequence[configs.Run], manifest: pd.DataFrame, thu
         axis.plot(np.arange(len(accuracy)) + shift, 100 * accuracy, "osD^v"[number % 5], color=colour, label=style.run_name(run))
     counts = bins.value_counts(sort=False)
     axis.set(xticks=range(len(counts)), xticklabels=[f"{name}\n{count} images" for name, count in counts.items()])
-    axis.set(xlabel="correlation with the most alike image that trained", ylabel="accuracy (%)", ylim=(None, 101))
+    axis.set(xlabel="correlation with the most similar training image", ylabel="accuracy (%)", ylim=(None, 101))
     axis.grid(alpha=0.3, axis="y")
     axis.legend(loc="lower right")
     spans = pd.DataFrame(found).T  # one row per run
     said = "; ".join(f"{name} {text.span(spans[name])} ({count} images)" for name, count in counts.items())
     return style.finish(
-        figure, f"Accuracy of {len(runs)} networks by the correlation with the most alike image that trained: {said}."
+        figure, f"Accuracy of {len(runs)} networks by the correlation with the most similar training image: {said}."
     )
 
 
@@ -239,7 +239,7 @@ def neighbours_beside_network(neighbours: pd.DataFrame, runs: Sequence[configs.R
     said = "; ".join(f"{name} {value:.1%}" for name, value in neighbours["accuracy"].items())
     splits = summary.groupby("protocol")["val_accuracy"]
     networks = ", ".join(f"{protocols.get(name).title} {text.span(found)}" for name, found in splits)
-    return style.finish(figure, f"The class of the most alike training image: {said}. The trained networks: {networks}.")
+    return style.finish(figure, f"The class of the most similar training image: {said}. The trained networks: {networks}.")
 
 
 def draws_beside_testing(ranges: pd.DataFrame, pairs: pd.DataFrame) -> Figure:

@@ -73,8 +73,10 @@ def register(recipe: Recipe) -> Recipe:
     """Add a recipe to the registry, and return it.
 
     Raises:
-        ValueError: if a different recipe has the same name.
+        ValueError: if a different recipe has the same name, or the same words in labels.
     """
+    if any(other.shown == recipe.shown and other.name != recipe.name for other in RECIPES.values()):
+        raise ValueError(f"another recipe has the label {recipe.shown!r}: choose other words for what this one shows")
     if RECIPES.setdefault(recipe.name, recipe) != recipe:
         raise ValueError(f"there is another recipe called {recipe.name!r}")
     return recipe
