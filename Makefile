@@ -5,7 +5,7 @@ PYTHON ?= $(or $(shell for python in python3 python3.12 python3.13 python3.11 py
 PY := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
-PYTEST := $(PY) -m pytest -q -n 2 --dist loadscope  # a file's tests stay together, for what they share
+PYTEST := $(PY) -m pytest -q -n 2 --dist loadscope --doctest-modules  # a file's tests stay together, for what they share
 
 .PHONY: help reproduce site test test-fast test-unit test-jax test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
 
@@ -21,10 +21,10 @@ site: venv  ## write the notebooks as they are stored, as a website under build/
 test: lint test-unit test-strict test-train  ## all test lanes
 
 test-fast: venv  ## what one runs while working: all but the slow tests, Kaggle's and the browser's
-	$(PYTEST) -m "not slow and not kaggle and not browser" tests
+	$(PYTEST) -m "not slow and not kaggle and not browser" tests tumor_mri
 
 test-unit: venv  ## unit tests, notebook lints, negative controls
-	$(PYTEST) tests
+	$(PYTEST) tests tumor_mri
 
 test-jax: venv build/jax  ## both networks train with JAX too, which lies apart from the virtual environment
 	PYTHONPATH=build/jax $(PY) -m pytest -q tests/test_training.py -k jax

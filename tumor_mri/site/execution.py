@@ -14,6 +14,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tumor_mri.site.notebook_files import PageError
 
 TIMEOUT = 1200  # seconds a cell may take
+STARTUP = 300  # seconds a kernel may take to start, on a busy machine
 
 
 class _Client(NotebookClient):
@@ -61,7 +62,7 @@ def run(notebook, path, variables) -> None:
     manager.kernel_spec.argv[0] = sys.executable  # this Python, whatever kernels the user has installed
     manager.kernel_spec.argv.append("--IPKernelApp.log_level=40")  # errors only
     where = {"metadata": {"path": str(path.parent)}}
-    client = _Client(notebook, km=manager, timeout=TIMEOUT, resources=where, store_widget_state=False)
+    client = _Client(notebook, km=manager, timeout=TIMEOUT, startup_timeout=STARTUP, resources=where, store_widget_state=False)
     try:
         client.execute(env=os.environ | variables)
     except (Exception, asyncio.CancelledError) as error:
