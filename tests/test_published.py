@@ -25,7 +25,7 @@ def folder(some, tmp_path_factory):
     model = networks.build_residual()
     model.save(place / "trained.keras")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preprocessing, "load_prepared", lambda manifest: scans)
+        patch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: scans)
         publishing.write(place / "files", place / "trained.keras", {"temperature": 2.0, "abstain_below": 0.5}, some)
     return place / "files"
 

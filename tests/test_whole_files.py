@@ -143,7 +143,7 @@ def test_an_audit_does_not_read_its_own_gallery(tmp_path):
 def test_a_published_network_is_replaced_as_a_whole(tmp_path, manifest, monkeypatch):
     some = manifest.groupby("class").head(2)
     scans = np.random.default_rng(0).integers(0, 256, (len(some), 96, 96), dtype=np.uint8)
-    monkeypatch.setattr(preprocessing, "load_prepared", lambda manifest: scans)
+    monkeypatch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: scans)
     networks.build_residual().save(tmp_path / "trained.keras")
     about, folder = {"temperature": 2.0, "abstain_below": 0.5}, tmp_path / "files"
     publishing.write(folder, tmp_path / "trained.keras", about, some)

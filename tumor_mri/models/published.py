@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
 from tumor_mri.datasets import folders, manifests
-from tumor_mri.models import networks, preprocessing
+from tumor_mri.models import networks, preprocessing, recipes
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FOLDER = manifests.DATA / "weights"  # committed
 DATASET = manifests.BRAIN_TUMOUR_MRI  # used for training
 NETWORK = "residual"  # with its default recipe; MODEL_CARD.md explains the choice
-MODEL, FEATURES, ABOUT, SUMS = "residual.keras", "features.npz", "about.json", "SHA256SUMS"
+MODEL, FEATURES, ABOUT, SUMS = f"{NETWORK}.keras", "features.npz", "about.json", "SHA256SUMS"
 NEAREST = ("nearest", "nearest_class", "similarity")  # columns that describe the nearest Training scan
 
 
@@ -54,6 +54,16 @@ class Published:
     paths: np.ndarray
 
 
+def recipe() -> recipes.Recipe:
+    """The recipe of the published network: it says what of a scan the network is shown."""
+    return recipes.get(networks.get(NETWORK).recipe)
+
+
+def as_input(scans: np.ndarray) -> np.ndarray:
+    """Scans as the recipe shows them, (scans, height, width), as the input of the network, (scans, height, width, channels)."""
+    return np.repeat(scans[..., None], recipe().channels, axis=-1)
+
+
 def load(folder: Path | str = FOLDER) -> Published:
     """Load the published network, after checking its files against their digests.
 
@@ -65,7 +75,8 @@ def load(folder: Path | str = FOLDER) -> Published:
         features, paths = unit_length(stored["features"].astype(np.float32)), stored["paths"]
     # the network is built from code and only its weights are loaded: one version of Keras cannot read a model saved by another
     whole = SimpleNamespace(widths=(), without="")
-    model = networks.get(NETWORK).build(whole, (preprocessing.SIDE, preprocessing.SIDE, 1), len(DATASET.classes))
+    size = recipe().view(np.zeros((preprocessing.SMALLEST, preprocessing.SMALLEST), dtype=np.uint8), whole.without).shape
+    model = networks.get(NETWORK).build(whole, (*size, recipe().channels), len(DATASET.classes))
     try:
         model.load_weights(folder / MODEL)
     except Exception as error:  # Keras and h5py raise many types of error for weights of another network
@@ -170,7 +181,7 @@ def _predict_batch(files, published):
             problems[file] = f"{file} {obstacle}"
             continue
         try:
-            scans[file] = preprocessing.prepare(preprocessing.read(file))
+            scans[file] = recipe().view(preprocessing.read(file), "")
         except ValueError as error:
             problems[file] = str(error)
     answers = dict(zip(scans, _answers(np.stack(list(scans.values())), published), strict=True)) if scans else {}
@@ -178,7 +189,7 @@ def _predict_batch(files, published):
 
 
 def _answers(scans, published):
-    features, probabilities = published.model.predict(scans[..., None], verbose=0)
+    features, probabilities = published.model.predict(as_input(scans), verbose=0)
     calibrated = stats.soften(probabilities, published.temperature)
     similarities = unit_length(features) @ published.features.T
     for shares, similarity in zip(calibrated, similarities, strict=True):

@@ -17,13 +17,13 @@ from tqdm.auto import tqdm
 from tumor_mri import stats, text
 from tumor_mri.datasets import download, manifests, protocols
 from tumor_mri.evaluation import corruptions, scoring
-from tumor_mri.models import gradcam, preprocessing, recipes
+from tumor_mri.models import gradcam, preprocessing, published, recipes
 from tumor_mri.runs import configs, training
 
 FOLDER = manifests.DATA / "inspection"  # committed
 FOLD = 3  # not the first, on which variants of the network were compared
 REPORT = configs.config_of("cnn", "grouped", fold=FOLD)
-OURS = configs.config_of("residual", "grouped", fold=FOLD)
+OURS = configs.config_of(published.NETWORK, "grouped", fold=FOLD)
 CONFIGS = (REPORT, OURS)
 GOOD = ("as it is", 0)
 CONDITIONS = (GOOD, *((kind, strength) for kind, strengths in corruptions.STRENGTHS.items() for strength in strengths))

@@ -13,7 +13,7 @@ import pandas as pd
 from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, scoring
-from tumor_mri.models import preprocessing, published
+from tumor_mri.models import published
 from tumor_mri.runs import configs, records, training
 
 CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Training, the first seed
@@ -67,9 +67,10 @@ def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model = training.load_trained(CONFIG, (preprocessing.SIDE, preprocessing.SIDE), trained)
+    scans = published.recipe().load(manifest, CONFIG.without)
+    model = training.load_trained(CONFIG, scans.shape[1:], trained)
     kept = (manifest["split"] == "Training").to_numpy()
-    features, _ = published.with_features(model).predict(preprocessing.load_prepared(manifest)[kept][..., None], verbose=0)
+    features, _ = published.with_features(model).predict(published.as_input(scans[kept]), verbose=0)
     names = (published.MODEL, published.FEATURES, published.ABOUT, published.SUMS)
     with text.whole(*(folder / name for name in names)) as temporaries:  # together: each belongs to the others
         *contents, sums = temporaries
