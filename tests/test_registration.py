@@ -297,12 +297,12 @@ def test_calibration_of_five_classes(toy, scores):
 
 
 def test_what_is_not_registered_is_refused_by_name(manifest):
-    with pytest.raises(ValueError, match="unknown network 'nameless': registered are cnn, residual"):
+    with pytest.raises(ValueError, match="unknown network 'nameless': choose one of cnn, residual"):
         training.train(configs.RunConfig("grouped", widths=(), network="nameless"), np.zeros((len(manifest), 150, 150)), manifest)
     for settings_, words_ in (
         ({"protocol": "by_moonlight"}, "unknown protocol 'by_moonlight': choose one of testing_folder"),
         ({"protocol": "grouped", "recipe": "stew"}, "unknown recipe 'stew': choose one of report, prepared"),
-        ({"protocol": "grouped", "dataset": "atlantis"}, "unknown dataset 'atlantis': registered are"),
+        ({"protocol": "grouped", "dataset": "atlantis"}, "unknown dataset 'atlantis': choose one of"),
         ({"protocol": "grouped", "network": "small", "widths": (), "without": "pooling"}, "ingredient called 'pooling'"),
         ({"protocol": "grouped", "without": "crop"}, "ingredient called 'crop': they have none"),
         ({"protocol": "grouped", "recipe": "prepared", "without": "pooling"}, "'pooling': they have crop, equalisation"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tumor_mri import text
+from tumor_mri import registry, text
 from tumor_mri.datasets import folders
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -100,8 +100,7 @@ def register(dataset: Dataset) -> Dataset:
     Raises:
         ValueError: if a different dataset has the same name, or if one of its labels has another colour in another dataset.
     """
-    if DATASETS.setdefault(dataset.name, dataset) != dataset:
-        raise ValueError(f"there is another dataset called {dataset.name!r}")
+    registry.add(DATASETS, "dataset", dataset)
     for label, colour in zip(dataset.labels, dataset.colours, strict=True):
         if _colours().get(label) != colour:
             del DATASETS[dataset.name]
@@ -139,9 +138,7 @@ def get(name: str) -> Dataset:
     Raises:
         ValueError: if there is none; the message lists the registered datasets.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown dataset {name!r}: registered are {', '.join(DATASETS)}")
-    return DATASETS[name]
+    return registry.named(DATASETS, "dataset", name)
 
 
 def dataset_of(manifest: pd.DataFrame) -> Dataset:

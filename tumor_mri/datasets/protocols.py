@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
+from tumor_mri import registry
 from tumor_mri.datasets import manifests
 
 SPLIT_SEED = 1337
@@ -182,9 +183,7 @@ def register(protocol: Protocol) -> Protocol:
     Raises:
         ValueError: if a different protocol has the same name.
     """
-    if PROTOCOLS.setdefault(protocol.name, protocol) != protocol:
-        raise ValueError(f"there is another protocol called {protocol.name!r}")
-    return protocol
+    return registry.add(PROTOCOLS, "protocol", protocol)
 
 
 def get(name: str) -> Protocol:
@@ -197,9 +196,7 @@ def get(name: str) -> Protocol:
         >>> get("grouped").folds
         5
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    return registry.named(PROTOCOLS, "protocol", name)
 
 
 def in_benchmark() -> list[Protocol]:

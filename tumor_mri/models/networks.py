@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tumor_mri import registry
+
 if TYPE_CHECKING:
     import keras
 
@@ -204,9 +206,7 @@ def register(network: Network) -> Network:
     Raises:
         ValueError: if a different network has the same name.
     """
-    if NETWORKS.setdefault(network.name, network) != network:
-        raise ValueError(f"there is another network called {network.name!r}")
-    return network
+    return registry.add(NETWORKS, "network", network)
 
 
 def get(name: str) -> Network:
@@ -219,9 +219,7 @@ def get(name: str) -> Network:
         >>> get("residual").ablations
         ('shortcuts', 'pooling')
     """
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}: registered are {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+    return registry.named(NETWORKS, "network", name)
 
 
 CNN = register(

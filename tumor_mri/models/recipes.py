@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tumor_mri import registry
 from tumor_mri.datasets import decoding
 from tumor_mri.models import preprocessing
 
@@ -77,9 +78,7 @@ def register(recipe: Recipe) -> Recipe:
     """
     if any(other.shown == recipe.shown and other.name != recipe.name for other in RECIPES.values()):
         raise ValueError(f"another recipe has the label {recipe.shown!r}: choose other words for what this one shows")
-    if RECIPES.setdefault(recipe.name, recipe) != recipe:
-        raise ValueError(f"there is another recipe called {recipe.name!r}")
-    return recipe
+    return registry.add(RECIPES, "recipe", recipe)
 
 
 def get(name: str) -> Recipe:
@@ -92,9 +91,7 @@ def get(name: str) -> Recipe:
         >>> get("prepared").families
         ('geometry', 'intensity', 'degradation')
     """
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return registry.named(RECIPES, "recipe", name)
 
 
 def _resized(scan, without):
