@@ -15,7 +15,7 @@ if not (3, 10) <= sys.version_info[:2] <= (3, 13):  # before any import that wou
     sys.exit("error: this needs Python 3.10 to 3.13, which TensorFlow supports; found %d.%d" % sys.version_info[:2])  # noqa: UP031
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Args:

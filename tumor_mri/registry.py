@@ -1,7 +1,11 @@
 """Registries: a dictionary of frozen objects by name, which everything else asks."""
 
+from typing import TypeVar
 
-def add(registry: dict, kind: str, thing):
+Named = TypeVar("Named")  # a frozen object with a ``name``
+
+
+def add(registry: dict[str, Named], kind: str, thing: Named) -> Named:
     """Add an object to a registry under its name, and return it; the same again changes nothing.
 
     Args:
@@ -17,7 +21,7 @@ def add(registry: dict, kind: str, thing):
     return thing
 
 
-def named(registry: dict, kind: str, name: str):
+def named(registry: dict[str, Named], kind: str, name: str) -> Named:
     """The object of a registry with a name.
 
     Raises:

@@ -4,9 +4,12 @@ import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from tumor_mri import stats
 
@@ -29,7 +32,7 @@ _SPANISH = {  # in this order: one phrase may be part of another
 }
 
 
-def say(values, unit="", digits=1) -> str:
+def say(values: ArrayLike, unit: str = "", digits: int = 1) -> str:
     """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
     if len(values) == 0:
         return "no runs"
@@ -39,7 +42,7 @@ def say(values, unit="", digits=1) -> str:
     return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
 
 
-def span(values) -> str:
+def span(values: ArrayLike) -> str:
     """Least and largest of some fractions of 1, for runs too unlike for a mean: ``74.6 to 77.7 %``."""
     values = 100 * np.asarray(values, dtype=float)
     if len(values) == 0:
@@ -48,7 +51,7 @@ def span(values) -> str:
     return f"{least} %" if least == largest else f"{least} to {largest} %"
 
 
-def in_spanish(text) -> str:
+def in_spanish(text: str) -> str:
     """A paragraph in Spanish, as Markdown that tells screen readers its language.
 
     What it got from `say`, `span`, a verdict or a class name is put into Spanish: ``21.2 ± 1.9 points`` becomes
@@ -62,20 +65,20 @@ def in_spanish(text) -> str:
     return f"<span lang=es>{text}</span>"
 
 
-def as_markdown(table) -> str:
+def as_markdown(table: pd.DataFrame) -> str:
     """A table as Markdown, without its index."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def in_percent(table):
+def in_percent(table: pd.DataFrame) -> pd.DataFrame:
     """A table for people: shares of 1, which are its floats, as percentages with one digit, underscores as spaces."""
     shares = table.select_dtypes("float").columns
     shown = table.assign(**{name: [f"{100 * value:.1f}" for value in table[name]] for name in shares})
     return shown.rename(columns=lambda name: name.replace("_", " "))
 
 
-def write(path, name, text) -> None:
+def write(path: Path | str, name: str, text: str) -> None:
     """Put a text between ``<!-- name -->`` and ``<!-- end of name -->`` of a page, in the place of what is there.
 
     Raises:
@@ -88,7 +91,7 @@ def write(path, name, text) -> None:
     write_whole(path, page.split(begin)[0] + begin + text + end + page.split(end)[1])
 
 
-def write_whole(path, content) -> None:
+def write_whole(path: Path | str, content: str | bytes) -> None:
     """Write a file, or leave it as it was: a full disk must not cost what is there.
 
     Args:
@@ -101,7 +104,7 @@ def write_whole(path, content) -> None:
     write_together({path: content})
 
 
-def write_together(contents) -> None:
+def write_together(contents: dict) -> None:
     """Write files that belong together: all of them, or none. `contents` is what `write_whole` takes, by path.
 
     Raises:
@@ -113,7 +116,7 @@ def write_together(contents) -> None:
 
 
 @contextlib.contextmanager
-def whole(*paths):
+def whole(*paths: Path | str) -> Iterator:
     """Files that are written together, by anything that takes a path: all of them, or none.
 
     Within the block the files have temporary names, in the folders and with the suffixes of `paths`. At its end they are flushed
@@ -170,12 +173,12 @@ def _flush(path):
         os.close(number)
 
 
-def printable(text) -> str:
+def printable(text: str) -> str:
     """A text that UTF-8 can hold: anything else, such as a file name in another encoding, is escaped by backslashes."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
-def one_line(error) -> str:
+def one_line(error: BaseException) -> str:
     """The text of an error on one line; a system's own, such as a full disk, as file and reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tumor_mri.datasets import download, manifests
 IMAGE_SIZE = (150, 150)
 
 
-def load_images(manifest: pd.DataFrame | None = None, folder=None) -> np.ndarray:
+def load_images(manifest: pd.DataFrame | None = None, folder: Path | str | None = None) -> np.ndarray:
     """All images in the manifest's order, grey, uint8, (rows, 150, 150); decoded once, then read from a cache.
 
     Args:
@@ -38,7 +39,7 @@ def _folder_of(manifest, folder):
     return download.locate(manifests.dataset_of(manifest)) if folder is None else Path(folder)
 
 
-def cached(name, size, manifest, make) -> np.ndarray:
+def cached(name: str, size: tuple[int, int], manifest: pd.DataFrame, make: Callable[[], np.ndarray]) -> np.ndarray:
     """Images made once, then read from a cache: uint8, (rows of the manifest, *size).
 
     The cache is ``data/cache``, or a folder of the system's temporary one that belongs to this user alone. If nothing can be kept
@@ -130,7 +131,7 @@ def _check_owner(folder):
         raise PermissionError(errno.EACCES, "belongs to somebody else, or is open to others: remove it", str(folder))
 
 
-def decode(folder, manifest: pd.DataFrame) -> np.ndarray:
+def decode(folder: Path | str | None, manifest: pd.DataFrame) -> np.ndarray:
     """Decode and resize every image with Keras' own loader, as the report does; R = G = B, so that one channel is kept.
 
     Returns:
@@ -162,7 +163,7 @@ def decode(folder, manifest: pd.DataFrame) -> np.ndarray:
     return images
 
 
-def scan(path: str, folder, longest_side: int = 150) -> np.ndarray:
+def scan(path: str, folder: Path | str | None, longest_side: int = 150) -> np.ndarray:
     """One image to look at, grey, uint8, at most `longest_side` pixels a side, its proportions kept."""
     from PIL import Image
 

@@ -16,6 +16,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
+import pandas as pd
 from tqdm.auto import tqdm
 
 from tumor_mri.datasets import manifests
@@ -92,7 +93,7 @@ def locate_or_none() -> Path | None:
 
 def download(
     target: Path | str | None = None,
-    manifest=None,
+    manifest: pd.DataFrame | None = None,
     progress: bool = True,
     dataset: manifests.Dataset | None = None,
 ) -> Path:
@@ -209,7 +210,7 @@ def _scratch_beside(target):
         ) from error
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     """An error in one line of at most 200 characters, without credentials."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):

@@ -20,7 +20,7 @@ class Listing:
     left_out: dict = field(default_factory=dict)
 
 
-def obstacle(path) -> str:
+def obstacle(path: Path | str) -> str:
     """Why a path cannot be read as a plain file, such as ``is a link to nothing``; empty if it can be opened without waiting."""
     try:
         mode = os.stat(path).st_mode
@@ -39,7 +39,7 @@ def obstacle(path) -> str:
     return FOLDER
 
 
-def listing(folder) -> Listing:
+def listing(folder: Path | str) -> Listing:
     """List a folder and the folders below it. Links to folders are followed, except one that leads back to where it came from.
 
     Raises:

@@ -303,7 +303,7 @@ def check(folder: Path | str, manifest: pd.DataFrame) -> None:
         )
 
 
-def in_short(problems) -> str:
+def in_short(problems: list[Problem]) -> str:
     """How many problems there are, and the first three."""
     shown = "; ".join(str(problem) for problem in problems[:3])
     return f"{len(problems)} files differ from the manifest: {shown}{' …' if len(problems) > 3 else ''}"

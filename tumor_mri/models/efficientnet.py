@@ -5,16 +5,22 @@ https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)
 The weights are in ``data/pretrained``, whose README says where they come from. Nothing is downloaded.
 """
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import io
 import math
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests
+
+if TYPE_CHECKING:
+    import keras
 
 FOLDER = manifests.DATA / "pretrained"  # committed
 BACKBONE, CLASSIFIER = "efficientnet_lite0.npz", "efficientnet_lite0_classifier.npz"
@@ -58,16 +64,16 @@ class Block(NamedTuple):
 
 
 def build_efficientnet(
-    input_shape=(128, 128, 1),
-    class_count=4,
-    variant="lite0",
-    weights="imagenet",
-    pooling="mean",
-    dropout=0.3,
-    drop_path=0.1,
-    imagenet_classifier=False,
-    to_train=False,
-):
+    input_shape: tuple[int, int, int] = (128, 128, 1),
+    class_count: int = 4,
+    variant: str = "lite0",
+    weights: str | None = "imagenet",
+    pooling: str = "mean",
+    dropout: float = 0.3,
+    drop_path: float = 0.1,
+    imagenet_classifier: bool = False,
+    to_train: bool = False,
+) -> keras.Model:
     """EfficientNet-Lite for scans, or for photographs with its own 1,000 classes.
 
     A grey scan would be shown to the pretrained network three times, once for each colour. The first convolution is linear, so
@@ -135,7 +141,7 @@ def _check_arguments(input_shape, variant, weights, pooling, imagenet_classifier
         raise ValueError(f"input_shape is height and width of at least 32 pixels and 1 or 3 channels, got {input_shape!r}")
 
 
-def blocks(variant) -> list:
+def blocks(variant: str) -> list:
     """The blocks of a variant, first to last. The first and the last stage are not repeated more often.
 
     Args:
@@ -224,7 +230,7 @@ def _pool(found, pooling):
     return layers.Concatenate(name="features")([pool(found) for pool in pools])
 
 
-def load_weights(name, folder=FOLDER) -> dict:
+def load_weights(name: str, folder: Path | str = FOLDER) -> dict:
     """The arrays of a file of pretrained weights, after it was compared with its digest.
 
     Args:
@@ -248,7 +254,7 @@ def load_weights(name, folder=FOLDER) -> dict:
         return dict(stored)
 
 
-def assign(model, arrays) -> None:
+def assign(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
     """Give a network its pretrained weights. A classifier of other classes keeps its random ones.
 
     Args:

@@ -12,18 +12,18 @@ PAGE = manifests.ROOT / "BENCHMARK.md"
 CARD = manifests.ROOT / "MODEL_CARD.md"
 
 
-def write_page(scores) -> None:
+def write_page(scores: pd.DataFrame) -> None:
     """Put what `table` gives, and others' figures, between the markers of ``BENCHMARK.md``."""
     text.write(PAGE, "table", benchmark.as_markdown(scores))
     text.write(PAGE, "public", text.as_markdown(pd.read_csv(benchmark.PUBLIC, keep_default_na=False)))
 
 
-def write_claims(verdicts) -> None:
+def write_claims(verdicts: list[claims.Verdict]) -> None:
     """Put the verdicts of `claims.verdicts` between the markers of ``README.md``."""
     text.write(manifests.ROOT / "README.md", "claims", text.as_markdown(claims.claims_table(verdicts)))
 
 
-def write_card(scores, manifest) -> None:
+def write_card(scores: pd.DataFrame, manifest: pd.DataFrame) -> None:
     """Write the figures of ``MODEL_CARD.md``, from the records and the published files.
 
     Args:

@@ -5,11 +5,13 @@ import atexit
 import os
 import signal
 import sys
+from pathlib import Path
 
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
 
 from tumor_mri.site.notebook_files import PageError
 
@@ -46,7 +48,7 @@ class _Client(NotebookClient):
             self._loop.remove_signal_handler(signal.SIGINT)
 
 
-def run(notebook, path, variables) -> None:
+def run(notebook: NotebookNode, path: Path, variables: dict[str, str]) -> None:
     """Run a notebook that was read from `path`, in that folder, and put its outputs into it.
 
     Args:

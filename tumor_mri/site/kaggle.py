@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tumor_mri import text
 from tumor_mri.datasets import download, manifests
@@ -25,7 +26,7 @@ class KaggleError(text.ProjectError):
     """What is missing for a bundle or a push, or what Kaggle says to one."""
 
 
-def slug(title) -> str:
+def slug(title: str) -> str:
     """The last part of the address that Kaggle gives to a title: made from it, so that they agree."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
@@ -39,7 +40,7 @@ network; manifest and runs lie beside it too. No image: those are the dataset `{
 a diagnostic device."""
 
 
-def build(output, user) -> list:
+def build(output: Path | str, user: str) -> list:
     """Write the support dataset and a bundle for each notebook below `output`; what another build has left there is replaced.
 
     Returns:
@@ -116,7 +117,7 @@ def _write_json(path, data):
     text.write_whole(path, json.dumps(data, indent=2) + "\n")
 
 
-def support_metadata(user) -> dict:
+def support_metadata(user: str) -> dict:
     """What ``dataset-metadata.json`` says."""
     return {
         "title": SUPPORT_TITLE,
@@ -127,7 +128,7 @@ def support_metadata(user) -> dict:
     }
 
 
-def notebook_metadata(page, user) -> dict:
+def notebook_metadata(page: notebook_files.Listing, user: str) -> dict:
     """What ``kernel-metadata.json`` of a notebook says: all that it needs is attached, so that it works without internet.
 
     Args:
@@ -151,7 +152,7 @@ def notebook_metadata(page, user) -> dict:
     }
 
 
-def connect():
+def connect() -> Any:
     """Kaggle's own client, with the user's credentials.
 
     Raises:
@@ -187,7 +188,7 @@ def _lacking():
     return ""
 
 
-def user_name(client=None) -> str | None:
+def user_name(client: Any = None) -> str | None:
     """Whose account: the client's, or the one that environment or ``kaggle.json`` name; None where neither does."""
     if client is not None:
         return client.get_config_value("username")
@@ -200,7 +201,7 @@ def user_name(client=None) -> str | None:
     return os.environ.get("KAGGLE_USERNAME") or getattr(found, "username", None) or None
 
 
-def push(folders, client) -> None:
+def push(folders: list[Path], client: Any) -> None:
     """Push what `build` has written: first the dataset, which the notebooks need, then each notebook, which Kaggle then runs.
 
     Raises:

@@ -1,10 +1,17 @@
 """The notebooks as files: which there are, and what each says about itself. Everything else that knows them asks here."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 NOTEBOOKS = manifests.ROOT / "notebooks"
 # tags of cells: the one whose figure the landing page shows, the first one of a notebook without, the one that the README shows
@@ -33,7 +40,7 @@ def notebook_paths() -> list:
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-def need_checkout(what) -> None:
+def need_checkout(what: str) -> None:
     """Refuse to go on without a copy of the repository.
 
     Raises:
@@ -43,7 +50,7 @@ def need_checkout(what) -> None:
         raise PageError(f"{what} needs a copy of the repository, and this package is installed without it")
 
 
-def read(path):
+def read(path: Path | str) -> NotebookNode:
     """The notebook in a file, which is a notebook by its own format's rules.
 
     Raises:
@@ -61,17 +68,17 @@ def read(path):
     return notebook
 
 
-def tags(cell) -> list:
+def tags(cell: NotebookNode) -> list:
     """The tags of a cell."""
     return cell.metadata.get("tags", [])
 
 
-def tagged(notebook, tag) -> list:
+def tagged(notebook: NotebookNode, tag: str) -> list:
     """The cells with a tag."""
     return [cell for cell in notebook.cells if tag in tags(cell)]
 
 
-def opening(name, notebook) -> tuple:
+def opening(name: str, notebook: NotebookNode) -> tuple:
     """The title and the question of a notebook: the first two lines of its first cell.
 
     Raises:
@@ -89,7 +96,7 @@ def opening(name, notebook) -> tuple:
     return lines[0].removeprefix("# ").strip(), lines[1].replace("`", "").strip()
 
 
-def listing(name, notebook) -> Listing:
+def listing(name: str, notebook: NotebookNode) -> Listing:
     """What a notebook says about itself.
 
     Raises:
@@ -111,7 +118,7 @@ def listings() -> list:
     return [listing(path.stem, read(path)) for path in notebook_paths()]
 
 
-def landing_cell(name, notebook):
+def landing_cell(name: str, notebook: NotebookNode) -> NotebookNode | None:
     """The cell whose figure the landing page shows; None for a notebook that declares that it has none.
 
     Raises:
@@ -129,12 +136,12 @@ def landing_cell(name, notebook):
     return found[0]
 
 
-def story_picture(folder):
+def story_picture(folder: Path | str):
     """The file that shows the figure of the one cell tagged ``story`` among the notebooks of a folder."""
     return folder / "images" / "two_splits.png"
 
 
-def check_one_story(folder) -> None:
+def check_one_story(folder: Path | str) -> None:
     """Refuse two notebooks, or two cells, that would write one picture.
 
     Raises:

@@ -1,9 +1,12 @@
 """The notebooks executed: stored with their outputs, or written as web pages."""
 
+from __future__ import annotations
+
 import base64
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
@@ -11,6 +14,9 @@ from tumor_mri import text
 from tumor_mri.datasets import download, manifests
 from tumor_mri.site import notebook_files, website
 from tumor_mri.site.notebook_files import NOTEBOOKS, PageError, notebook_paths
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 STORY = notebook_files.story_picture(NOTEBOOKS)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -46,7 +52,7 @@ print(f"tumor_mri is used {{source}}.")"""
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
 
 
-def execute(path, figures=None, phantoms=False):
+def execute(path: Path, figures: Path | None = None, phantoms: bool = False) -> NotebookNode:
     """A notebook, run from top to bottom in its own folder by this Python: an ``nbformat`` notebook with outputs.
 
     Args:
@@ -74,7 +80,7 @@ def _execute(notebook, path, variables=None):
     return notebook
 
 
-def refresh(paths=None) -> None:
+def refresh(paths: list[Path] | None = None) -> None:
     """Put the first cell into notebooks, execute them and store them with their outputs: what is committed.
 
     Raises:
@@ -138,7 +144,7 @@ def _story_pictures(notebook):
     return [base64.b64decode(output["data"]["image/png"]) for output in outputs if "image/png" in output.get("data", {})]
 
 
-def reproduce(output) -> Path:
+def reproduce(output: Path | str) -> Path:
     """Execute every notebook and write it as a web page, and its figures as SVG; returns the path of ``index.html``.
 
     The notebooks themselves are left as they are. If there is no dataset to be had, phantoms stand in for scans, and the pages
@@ -173,7 +179,7 @@ def _move_warnings(name, notebook):
             cell["outputs"] = [output for output in outputs if output.get("name") != "stderr"]
 
 
-def site(output) -> Path:
+def site(output: Path | str) -> Path:
     """Write every notebook as it is stored, without running it, as a web page; returns the path of ``index.html``."""
     notebook_files.need_checkout("the website")
     stored = {path.stem: notebook_files.read(path) for path in notebook_paths()}

@@ -1,19 +1,26 @@
 """A static website that loads nothing from elsewhere: a page for each executed notebook, a landing page, the package's pages."""
 
+from __future__ import annotations
+
 import base64
 import os
 import re
 import struct
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests
 from tumor_mri.site import api, notebook_files
 from tumor_mri.site.notebook_files import PageError
 from tumor_mri.study import catalogue, claims
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 TEMPLATES = Path(__file__).parent / "templates"
 FOLDERS = ("figures", "notebooks", "api")  # beside the pages
@@ -38,7 +45,7 @@ class Page:
 
 
 @contextmanager
-def replaced(output):
+def replaced(output: Path | str) -> Iterator[Path]:
     """A folder to write a website into, which takes the place of an older one in `output` once the block has ended well.
 
     Other files in `output` stay. If the block fails or is stopped, `output` is as it was.
@@ -80,7 +87,7 @@ def _entries(folder):
     return [path for path in [*pages, *(folder / name for name in (*FOLDERS, "index.html"))] if path.exists()]
 
 
-def write(notebooks, output, note="", repository="") -> Path:
+def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = "", repository: str = "") -> Path:
     """Write the site of some executed notebooks; returns the path of ``index.html``.
 
     Args:
