@@ -165,7 +165,7 @@ def test_every_choice_of_the_drop_downs_draws_or_says_that_there_is_nothing(chos
         said = capsys.readouterr().out
         assert f"{run}, validation images of {of}. Named {'right' if answer else 'wrong'}: " in said
         nothing = run.endswith("seed 9") and not answer
-        assert bool(painted) != nothing and ("None drawn" in said) == nothing
+        assert bool(painted) != nothing and ("None is drawn" in said) == nothing
     assert len(name.options) == 5 and len(network.options) == 2
 
 

@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 import tumor_mri
 from tumor_mri import __main__ as cli
 from tumor_mri.datasets import download, manifests
-from tumor_mri.site import kaggle, notebook_files, notebooks
+from tumor_mri.site import execution, kaggle, notebook_files, notebooks
 from tumor_mri.study import catalogue
 
 pytestmark = pytest.mark.kaggle
@@ -86,7 +86,7 @@ def run(place, path, **environment):
     stored, notebook = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
-        km=notebooks._kernel_manager(),
+        km=execution.kernel_manager(),
         timeout=600,
         startup_timeout=600,
         resources={"metadata": {"path": place.working}},

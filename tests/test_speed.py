@@ -75,6 +75,6 @@ def test_a_thousand_runs_cost_what_the_mean_epoch_says():
     figures["machine"] = {"cores": 2, "gpu_capabilities": []}
     figures["setting"]["epochs_of_a_run"] = 36.0
     said = speed.sentence(figures)
-    assert "every 10.4 seconds" in said and "1,000 runs take 104 hours" in said and "13 on 8" in said and "No GPU" in said
+    assert "every 10.4 seconds" in said and "1,000 runs take 104 hours" in said and "13 hours on 8" in said and "No GPU" in said
     figures["machine"]["gpu_capabilities"] = [9.0]
     assert "No GPU" not in speed.sentence(figures)

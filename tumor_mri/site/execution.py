@@ -48,6 +48,14 @@ class _Client(NotebookClient):
             self._loop.remove_signal_handler(signal.SIGINT)
 
 
+def kernel_manager() -> AsyncKernelManager:
+    """A manager of a kernel of this Python, whatever kernels the user has installed."""
+    manager = AsyncKernelManager(kernel_name="python3")
+    manager.kernel_spec.argv[0] = sys.executable
+    manager.kernel_spec.argv.append("--IPKernelApp.log_level=40")  # errors only
+    return manager
+
+
 def run(notebook: NotebookNode, path: Path, variables: dict[str, str]) -> None:
     """Run a notebook that was read from `path`, in that folder, and put its outputs into it.
 
@@ -60,9 +68,7 @@ def run(notebook: NotebookNode, path: Path, variables: dict[str, str]) -> None:
         PageError: if a cell fails or takes too long, or the kernel dies.
         KeyboardInterrupt: after Ctrl-C.
     """
-    manager = AsyncKernelManager(kernel_name="python3")
-    manager.kernel_spec.argv[0] = sys.executable  # this Python, whatever kernels the user has installed
-    manager.kernel_spec.argv.append("--IPKernelApp.log_level=40")  # errors only
+    manager = kernel_manager()
     where = {"metadata": {"path": str(path.parent)}}
     client = _Client(notebook, km=manager, timeout=TIMEOUT, startup_timeout=STARTUP, resources=where, store_widget_state=False)
     try:
