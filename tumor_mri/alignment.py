@@ -186,17 +186,17 @@ VIEWS = np.array([(*across, *down) for down in INTERVALS for across in INTERVALS
 
 
 def _averaging():
-    """A matrix that averages the 96 pixels of a line down to the 12 of each interval, (13 * 12, 96)."""
+    """How much of each of the 96 pixels of a line falls in each of the 12 cells of each interval, in fifths, (13 * 12, 96).
+
+    Fifths of a pixel make whole numbers, as all edges of cells are multiples of 0.8 pixels.
+    """
     pixels = np.arange(SIDE)
     rows = []
     for start, end in INTERVALS * SIDE:
         edges = np.linspace(start, end, GRID + 1)
         for low, high in zip(edges[:-1], edges[1:]):
-            rows.append(np.clip(np.minimum(pixels + 1, high) - np.maximum(pixels, low), 0, 1) / (high - low))
-    return np.array(rows, dtype=np.float32)
-
-
-_AVERAGING = _averaging()
+            rows.append(np.clip(np.minimum(pixels + 1, high) - np.maximum(pixels, low), 0, 1))
+    return np.rint(5 * np.array(rows)).astype(np.float32)
 
 
 def _smoothing(side, width):
@@ -206,45 +206,56 @@ def _smoothing(side, width):
     return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-_BLURRED = (np.kron(np.eye(len(INTERVALS)), _smoothing(GRID, 2.0)) @ _AVERAGING).astype(np.float32)
+def _broad():
+    """A blur of 12 cells in each of the 13 intervals, in 256ths rounded down: whole numbers, (13 * 12, 13 * 12)."""
+    return np.kron(np.eye(len(INTERVALS)), np.floor(256 * _smoothing(GRID, 2.0))).astype(np.float32)
+
+
+_AVERAGING, _BROAD = _averaging(), _broad()
+_AREAS = np.outer(_AVERAGING.sum(axis=1), _AVERAGING.sum(axis=1))
 
 
 def _equalise(pixels):
-    """Grey levels replaced by their ranks, 0 to 1, float32: no monotonic change of grey levels is left. (images, side, side)."""
+    """Grey levels replaced by their ranks, 0 to 255, whole numbers: no monotonic change of them is left. (images, side, side)."""
     ranks = np.empty(pixels.shape, dtype=np.float32)
     for image, out in zip(pixels, ranks):
         counts = np.bincount(image.ravel(), minlength=256)
-        out[:] = ((np.cumsum(counts) - counts / 2) / image.size).astype(np.float32)[image]
+        out[:] = np.rint(255 * (np.cumsum(counts) - counts / 2) / image.size)[image]
     return ranks
 
 
 def _describe(pixels):
     """Vectors of all windows, (views, images, 144), float32 but whole numbers.
 
-    A sum of products of whole numbers below 2 to the 24th is exact in float32, whatever the order in which it is summed. So ranks
-    do not depend on threads, on the machine or on how the images are tiled.
+    A sum of products of whole numbers is exact in float32 while it stays below 2 to the 24th, in whatever order it is summed. All
+    matrix products here and in `_best_window` are such. So candidates depend neither on threads nor on how images are tiled.
     """
-    ranks, number = _equalise(pixels), len(INTERVALS)
-    detail = _AVERAGING @ ranks @ _AVERAGING.T - _BLURRED @ ranks @ _BLURRED.T  # heads differ in detail, not in the large
-    windows = detail.reshape(-1, number, GRID, number, GRID).transpose(1, 3, 0, 2, 4)
-    vectors = windows.reshape(number * number, -1, GRID * GRID)
-    vectors -= vectors.mean(axis=2, keepdims=True)
-    norms = np.sqrt(np.einsum("vid,vid->vi", vectors, vectors))[:, :, None]
-    vectors *= WHOLE_NUMBERS / np.maximum(norms, 1e-3)
-    return np.rint(vectors, out=vectors)
+    number, described = len(INTERVALS), np.empty((len(VIEWS), len(pixels), GRID * GRID), dtype=np.float32)
+    for start in range(0, len(pixels), 64):
+        means = np.rint(_AVERAGING @ _equalise(pixels[start : start + 64]) @ _AVERAGING.T / _AREAS)
+        detail = means * 256**2 - _BROAD @ means @ _BROAD.T  # heads differ in detail, not in the large
+        windows = detail.reshape(-1, number, GRID, number, GRID).transpose(1, 3, 0, 2, 4)
+        vectors = windows.reshape(number * number, -1, GRID * GRID)
+        vectors -= vectors.mean(axis=2, keepdims=True)
+        norms = np.sqrt(np.einsum("vid,vid->vi", vectors, vectors))[:, :, None]
+        described[:, start : start + 64] = np.rint(vectors * (WHOLE_NUMBERS / np.maximum(norms, 256)))
+    return described
 
 
 def _mirror(vectors):
     return vectors.reshape(*vectors.shape[:-1], GRID, GRID)[..., ::-1].reshape(vectors.shape)
 
 
-def candidates(drawn: Sketches, neighbours: int = NEIGHBOURS, rows=None, tile: int = TILE, progress: bool = True) -> pd.DataFrame:
+def candidates(
+    drawn: Sketches, neighbours: int = NEIGHBOURS, rows=None, among=None, tile: int = TILE, progress: bool = True
+) -> pd.DataFrame:
     """The pairs worth registering: each image with its most similar others.
 
     Args:
         drawn: sketches of all images.
         neighbours: number of others for each image.
         rows: numbers of the images to find neighbours for; None for all.
+        among: numbers of the images to look among; None for all.
         tile: images a side of the similarities held at one time.
         progress: whether a bar may be shown.
 
@@ -256,8 +267,10 @@ def candidates(drawn: Sketches, neighbours: int = NEIGHBOURS, rows=None, tile: i
     asked = np.arange(count) if rows is None else np.unique(rows)
     best = np.full((count, neighbours), -np.inf, dtype=np.float32)
     whom = np.full((count, neighbours), -1)
-    blocks = [asked[start : start + tile] for start in range(0, len(asked), tile)]
-    tiles = [(here, there) for here in blocks for there in _others(here, rows is None, count, tile)]
+    others = np.arange(count) if among is None else np.unique(among)
+    once = rows is None and among is None  # then each two tiles meet once, and serve both
+    blocks, tiled = ([which[start : start + tile] for start in range(0, len(which), tile)] for which in (asked, others))
+    tiles = [(here, there) for number, here in enumerate(blocks) for there in tiled[number if once else 0 :]]
     drawn_for = None
     for here, there in _bar(tiles, "compare", len(tiles), progress):
         if here is not drawn_for:
@@ -266,7 +279,7 @@ def candidates(drawn: Sketches, neighbours: int = NEIGHBOURS, rows=None, tile: i
         similarity = _similarity(ours, theirs)
         similarity[here[:, None] == there] = -np.inf
         _keep_best(best, whom, here, there, similarity)
-        if rows is None and theirs is not ours:
+        if once and theirs is not ours:
             _keep_best(best, whom, there, here, similarity.T)
     best, whom = best[asked], whom[asked]
     first, second = np.repeat(asked, neighbours), whom.ravel()
@@ -274,11 +287,6 @@ def candidates(drawn: Sketches, neighbours: int = NEIGHBOURS, rows=None, tile: i
     found = found[second >= 0].drop_duplicates(["first", "second"])
     found["similarity"] /= WHOLE_NUMBERS**2
     return found.sort_values(["first", "second"], ignore_index=True)
-
-
-def _others(here, all_asked, count, tile):
-    """The numbers of the images to compare a block with, tile by tile; with all asked about, each two blocks meet once."""
-    return [np.arange(start, min(start + tile, count)) for start in range(here[0] if all_asked else 0, count, tile)]
 
 
 def _similarity(ours, theirs):
@@ -741,10 +749,12 @@ def calibrate(folder, manifest: pd.DataFrame, copies: int = 100, seed: int = 1, 
     sources = generator.choice(len(manifest), copies, replace=False)
     images = [_grey_whole(folder / manifest["path"].iloc[source]) for source in sources]
     asked = [(kind, strength) for kind, strengths in CHANGES.items() for strength in strengths]
-    for kind, strength in _bar(asked, "calibrate", len(asked), progress):
-        changed = sketches([np.asarray(change(image, kind, strength, generator)) for image in images], progress=False)
-        correlation = _found(drawn, changed, sources, manifest["sha256"].to_numpy())
-        rows.append(_copies_row(kind, strength, correlation))
+    changed = [
+        sketches([np.asarray(change(image, kind, strength, generator)) for image in images], progress=False)
+        for kind, strength in _bar(asked, "change", len(asked), progress)
+    ]
+    correlation = _found(drawn, changed, sources, manifest["sha256"].to_numpy(), progress)
+    rows += [_copies_row(*names, found) for names, found in zip(asked, correlation)]
     return pd.DataFrame(rows).astype({name: "Int64" for name in ("copies", "found", "pairs", "false")})
 
 
@@ -753,15 +763,19 @@ def _grey_whole(path):
         return image.convert("L")
 
 
-def _found(drawn, changed, sources, digests):
-    """The highest correlation of each changed image with its source or a file identical to it, among all images."""
-    both = Sketches(*(np.concatenate(parts) for parts in zip(_parts(drawn), _parts(changed))))
+def _found(drawn, changed, sources, digests, progress):
+    """The highest correlation of each changed image with its source or a file identical to it, (kinds, sources).
+
+    Changed images are searched for among the real ones only: copies of one source would crowd out one another.
+    """
+    everything = [drawn, *changed]
+    both = Sketches(*(np.concatenate(parts) for parts in zip(*(_parts(some) for some in everything))))
     new = np.arange(len(drawn), len(both))
-    pairs = candidates(both, rows=new, progress=False)
-    pairs = pairs[pairs["first"] < len(drawn)]  # changed images are not compared with one another
-    right = digests[pairs["first"]] == digests[sources][pairs["second"] - len(drawn)]
-    scored = score_pairs(both, pairs["first"][right], pairs["second"][right], progress=False)
-    return scored.groupby("second")["correlation"].max().reindex(new).fillna(0).to_numpy()
+    pairs = candidates(both, rows=new, among=np.arange(len(drawn)), progress=progress)
+    source = np.tile(sources, len(changed))[pairs["second"] - len(drawn)]
+    pairs = pairs[digests[pairs["first"]] == digests[source]]
+    scored = score_pairs(both, pairs["first"], pairs["second"], progress)
+    return scored.groupby("second")["correlation"].max().reindex(new).fillna(0).to_numpy().reshape(len(changed), -1)
 
 
 def _parts(drawn):
@@ -816,16 +830,16 @@ def _bar(iterable, text, total, progress=True):
 
 
 def main():
-    """Write the two tables of `data/`: the calibration, and the aligned copies that whole-image similarity does not link."""
+    """Write the two tables of `data/`: the aligned copies that the manifest's near-copies do not link, and the calibration."""
     from tumor_mri import audit, dataset  # not needed by the search itself
 
     folder, manifest = dataset.find(), dataset.load_manifest()
-    found = aligned_copies([folder / path for path in manifest["path"]])
-    scans = audit.read(folder, manifest[["path", "split", "class"]])
-    linked = audit.near_copy_sets(len(manifest), audit.near_copies(scans.thumbnails))
-    numbers = pd.Series(np.arange(len(manifest)), index=[str(folder / path) for path in manifest["path"]])
-    first, second = numbers[found["first"]].to_numpy(), numbers[found["second"]].to_numpy()
-    table = found.assign(first=manifest["path"].to_numpy()[first], second=manifest["path"].to_numpy()[second])
+    paths = manifest["path"].to_numpy()
+    drawn = sketches([folder / path for path in paths])
+    found = aligned_copies(drawn)
+    first, second = found["first"].to_numpy(int), found["second"].to_numpy(int)
+    linked = audit.near_copy_sets(len(manifest), audit.near_copies(audit.manifest_thumbnails(folder, manifest)))
+    table = found.assign(first=paths[first], second=paths[second])
     table = table.loc[linked[first] != linked[second], ["first", "second", "correlation", "mirrored"]]
     table.to_csv(dataset.DATA / "aligned_copies.csv", index=False, lineterminator="\n")
     calibrate(folder, manifest).to_csv(dataset.DATA / "near_copies_calibration.csv", index=False, lineterminator="\n")
