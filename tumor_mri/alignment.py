@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 ALIGNED_COPY = 0.90  # score above which two images are aligned copies; chosen by `calibrate`
@@ -534,7 +535,10 @@ def score_pairs(drawn: Sketches, first, second, progress: bool = True) -> pd.Dat
     """
     first, second = np.asarray(first, dtype=int), np.asarray(second, dtype=int)
     batches = [slice(start, start + BATCH) for start in range(0, len(first), BATCH)]
-    with ThreadPoolExecutor(2) as pool:
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(2) as pool,
+    ):  # small products: threads inside them only wait for each other
         parts = pool.map(lambda batch: _score_batch(drawn, first[batch], second[batch]), batches)
         parts = list(_bar(parts, "register", len(batches), progress))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
@@ -829,21 +833,28 @@ def _bar(iterable, text, total, progress=True):
     return tqdm(iterable, desc=text, total=total, leave=False, disable=hidden or None)  # None: shown on a terminal only
 
 
-def main():
-    """Write the two tables of `data/`: the aligned copies that the manifest's near-copies do not link, and the calibration."""
+def write_aligned_copies():
+    """Write `data/aligned_copies.csv`: the aligned copies that the manifest's near-copies do not link."""
     from tumor_mri import audit, dataset  # not needed by the search itself
 
     folder, manifest = dataset.find(), dataset.load_manifest()
     paths = manifest["path"].to_numpy()
-    drawn = sketches([folder / path for path in paths])
-    found = aligned_copies(drawn)
+    found = aligned_copies(sketches([folder / path for path in paths]))
     first, second = found["first"].to_numpy(int), found["second"].to_numpy(int)
     linked = audit.near_copy_sets(len(manifest), audit.near_copies(audit.manifest_thumbnails(folder, manifest)))
     table = found.assign(first=paths[first], second=paths[second])
     table = table.loc[linked[first] != linked[second], ["first", "second", "correlation", "mirrored"]]
     table.to_csv(dataset.DATA / "aligned_copies.csv", index=False, lineterminator="\n")
-    calibrate(folder, manifest).to_csv(dataset.DATA / "near_copies_calibration.csv", index=False, lineterminator="\n")
+
+
+def write_calibration():
+    """Write `data/near_copies_calibration.csv`."""
+    from tumor_mri import dataset
+
+    table = calibrate(dataset.find(), dataset.load_manifest())
+    table.to_csv(dataset.DATA / "near_copies_calibration.csv", index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":
-    main()
+    write_aligned_copies()
+    write_calibration()
