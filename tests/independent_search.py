@@ -1,4 +1,4 @@
-"""A second judge of copies that shares nothing with `tumor_mri.alignment`: other boxes, other filter, other optimiser.
+"""A second judge of copies that shares nothing with `tumor_mri.audit.alignment`: other boxes, other filter, other optimiser.
 
 `judge` registers two images: a grid of scales, each with the shift of the highest cross-correlation by FFT, then the search of
 Nelder and Mead over scales, shifts and rotation, scored by the correlation of high-pass filtered images at 128 x 128 pixels.
@@ -101,10 +101,10 @@ def main(most=60):
     """Judge pairs of `data/aligned_copies.csv`, and images of different known patients that look most alike."""
     import pandas as pd
 
-    from tumor_mri import dataset
+    from tumor_mri.datasets import download, manifests
 
-    folder, manifest = dataset.find(), dataset.load_manifest()
-    copies = pd.read_csv(dataset.DATA / "aligned_copies.csv").iloc[:most]
+    folder, manifest = download.find(), manifests.load_manifest()
+    copies = pd.read_csv(manifests.DATA / "aligned_copies.csv").iloc[:most]
     found = [judge(load(folder / row.first), load(folder / row.second)) for row in copies.itertuples()]
     known = manifest[manifest["patient"].notna()].drop_duplicates("patient")["path"].iloc[:150]
     images = [load(folder / path) for path in known]

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tumor_mri import alignment, dataset, phantoms
+from tumor_mri.audit import alignment, copy_calibration
+from tumor_mri.datasets import download, manifests, phantoms
 
 PHANTOMS = 24
-STRONGEST = [(kind, strengths[-1]) for kind, strengths in alignment.CHANGES.items()]
+STRONGEST = [(kind, strengths[-1]) for kind, strengths in copy_calibration.CHANGES.items()]
 
 
 def phantom(seed: int) -> np.ndarray:
     """A drawn head with folds of its own: a phantom's texture is too smooth to tell heads apart by."""
-    drawn = phantoms.draw(dataset.CLASSES[seed % 4], seed).astype(float)
+    drawn = phantoms.draw(manifests.BRAIN_TUMOUR_MRI.classes[seed % 4], seed).astype(float)
     generator = np.random.default_rng(seed)
     folds = np.asarray(Image.fromarray(generator.normal(size=(25, 25))).resize(drawn.shape, Image.Resampling.BICUBIC))
     return np.clip(np.where(drawn > 30, drawn + 25 * folds, drawn), 0, 255).astype(np.uint8)
@@ -37,18 +38,18 @@ def copied(heads):
     copies = []
     for number, head in enumerate(heads):
         kind, strength = STRONGEST[number % len(STRONGEST)]
-        copies.append(np.asarray(alignment.change(Image.fromarray(head), kind, strength, generator)))
+        copies.append(np.asarray(copy_calibration.change(Image.fromarray(head), kind, strength, generator)))
     return heads + copies, alignment.aligned_copies(heads + copies, progress=False)
 
 
 def pairs_of(found):
-    return set(zip(found["first"], found["second"]))
+    return set(zip(found["first"], found["second"], strict=True))
 
 
 @pytest.mark.parametrize("kind, strength", STRONGEST)
 def test_each_kind_of_copy_is_aligned(heads, kind, strength):
     generator = np.random.default_rng(1)
-    changed = [np.asarray(alignment.change(Image.fromarray(head), kind, strength, generator)) for head in heads[:6]]
+    changed = [np.asarray(copy_calibration.change(Image.fromarray(head), kind, strength, generator)) for head in heads[:6]]
     drawn = alignment.sketches(heads[:6] + changed, progress=False)
     found = alignment.score_pairs(drawn, np.arange(6), np.arange(6) + 6, progress=False)
     assert (found["correlation"] > alignment.ALIGNED_COPY).sum() >= 5, found["correlation"].to_list()
@@ -118,7 +119,7 @@ def test_tiles_do_not_change_the_candidates(copied):
 
 def test_threads_do_not_change_the_result():
     code = (
-        "import numpy as np; from tumor_mri import alignment as a; g = np.random.default_rng(0);"
+        "import numpy as np; from tumor_mri.audit import alignment as a; g = np.random.default_rng(0);"
         "x = g.integers(0, 255, (20, 12, 12), dtype=np.uint8).repeat(10, 1).repeat(10, 2);"
         "s = a.sketches(list(x) + [i[8:, 5:] for i in x], progress=False); c = a.candidates(s, progress=False);"
         "r = a.score_pairs(s, c['first'], c['second'], progress=False);"
@@ -184,13 +185,13 @@ COPIES = [
 @pytest.mark.needs_dataset
 @pytest.mark.parametrize("first, second", COPIES)
 def test_known_copies(first, second):
-    assert alignment.align(dataset.find() / first, dataset.find() / second).correlation > 0.98
+    assert alignment.align(download.find() / first, download.find() / second).correlation > 0.98
 
 
 @pytest.mark.needs_dataset
 def test_two_scans_that_look_alike_are_no_copies(manifest):
     paths = [path for path in manifest["path"] if path.endswith(("no_tumor/image(31).jpg", "no_tumor/image(20).jpg"))]
-    drawn = alignment.sketches([dataset.find() / path for path in paths], progress=False)
+    drawn = alignment.sketches([download.find() / path for path in paths], progress=False)
     one, other = np.triu_indices(len(paths), 1)
     correlation = alignment.score_pairs(drawn, one, other, progress=False)["correlation"]
     assert len(paths) >= 2 and not (correlation > 0.85).any()
@@ -199,10 +200,10 @@ def test_two_scans_that_look_alike_are_no_copies(manifest):
 @pytest.mark.needs_dataset
 def test_real_scans_of_different_patients_are_not_paired_and_their_crops_are_found(manifest):
     known = manifest[manifest["patient"].notna()].drop_duplicates("patient")["path"].head(100)
-    scans = [alignment._grey_whole(dataset.find() / path) for path in known]
+    scans = [copy_calibration.grey_whole(download.find() / path) for path in known]
     generator = np.random.default_rng(3)
-    cropped = [np.asarray(alignment.change(scan, "crop", 0.3, generator)) for scan in scans]
-    mirrored = [np.asarray(alignment.change(scan, "mirrored", 0.1, generator)) for scan in scans]
+    cropped = [np.asarray(copy_calibration.change(scan, "crop", 0.3, generator)) for scan in scans]
+    mirrored = [np.asarray(copy_calibration.change(scan, "mirrored", 0.1, generator)) for scan in scans]
     found = alignment.aligned_copies([np.asarray(scan) for scan in scans] + cropped + mirrored, progress=False)
     same = (found["first"] % 100) == (found["second"] % 100)
     assert same.all()
@@ -211,7 +212,7 @@ def test_real_scans_of_different_patients_are_not_paired_and_their_crops_are_fou
 
 
 def test_the_calibration_meets_its_bounds():
-    table = pd.read_csv(dataset.DATA / "near_copies_calibration.csv")
+    table = pd.read_csv(manifests.DATA / "near_copies_calibration.csv")
     for kinds in (["same slice"], ["crop"], ["scale"], ["stretch"], ["pad", "white frame", "shift", "rotation"]):
         rows = table[table["kind"].isin(kinds)]
         assert rows["found"].sum() >= 0.99 * rows["copies"].sum() and (rows["share"] >= 0.97).all(), rows

@@ -1,6 +1,6 @@
 """Aligned copies: the same scan after cropping, padding, scaling, shifting, slight rotation, mirroring or new grey levels.
 
-Whole-image similarity (`tumor_mri.audit`) misses these. This second stage works in four steps.
+Whole-image similarity (`near_copies`) misses these. This second stage works in four steps.
 
 1. `sketches`: each image becomes the box of its head, 96 x 96 pixels, uint8. Borders and frames are gone.
 2. `candidates`: for each image the most similar others. The whole box of one is compared with 169 windows of the other's box,
@@ -10,25 +10,22 @@ Whole-image similarity (`tumor_mri.audit`) misses these. This second stage works
 4. The score is the correlation of the overlap after local contrast normalisation. Flat areas count little, so that two heads
    of the same outline do not match by their outline alone.
 
-`calibrate` measures what the threshold finds and what it invents. Memory: 9 KiB an image. Time: the candidates grow with the
+`copy_calibration` measures what the threshold finds and what it invents. Memory: 9 KiB per image. Time: candidates grow with the
 square of the number of images, all else with the number.
 """
 
 import hashlib
-import io
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-ALIGNED_COPY = 0.90  # score above which two images are aligned copies; chosen by `calibrate`
+ALIGNED_COPY = 0.90  # score above which two images are aligned copies; chosen by `copy_calibration.calibrate`
 SIDE = 96  # pixels of a sketch
 NEIGHBOURS = 20  # candidates of each image; with 12, one crop in fifty is no candidate
 LEAST_OVERLAP = 0.5  # of the smaller of the two boxes
@@ -102,10 +99,10 @@ def sketches(scans, progress: bool = True) -> Sketches:
     """
     scans = list(scans)
     with ThreadPoolExecutor(2) as pool:
-        rows = list(_bar(pool.map(_sketch, scans), "sketch", len(scans), progress))
+        rows = list(progress_bar(pool.map(_sketch, scans), "sketch", len(scans), progress))
     if not rows:
         return Sketches(np.empty((0, SIDE, SIDE), np.uint8), np.empty((0, 4)), np.empty((0, 2), int))
-    return Sketches(*(np.stack(column) for column in zip(*rows)))
+    return Sketches(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 def _sketch(scan):
@@ -195,7 +192,7 @@ def _averaging():
     rows = []
     for start, end in INTERVALS * SIDE:
         edges = np.linspace(start, end, GRID + 1)
-        for low, high in zip(edges[:-1], edges[1:]):
+        for low, high in zip(edges[:-1], edges[1:], strict=True):
             rows.append(np.clip(np.minimum(pixels + 1, high) - np.maximum(pixels, low), 0, 1))
     return np.rint(5 * np.array(rows)).astype(np.float32)
 
@@ -219,7 +216,7 @@ _AREAS = np.outer(_AVERAGING.sum(axis=1), _AVERAGING.sum(axis=1))
 def _equalise(pixels):
     """Grey levels replaced by their ranks, 0 to 255, whole numbers: no monotonic change of them is left. (images, side, side)."""
     ranks = np.empty(pixels.shape, dtype=np.float32)
-    for image, out in zip(pixels, ranks):
+    for image, out in zip(pixels, ranks, strict=True):
         counts = np.bincount(image.ravel(), minlength=256)
         out[:] = np.rint(255 * (np.cumsum(counts) - counts / 2) / image.size)[image]
     return ranks
@@ -273,7 +270,7 @@ def candidates(
     blocks, tiled = ([which[start : start + tile] for start in range(0, len(which), tile)] for which in (asked, others))
     tiles = [(here, there) for number, here in enumerate(blocks) for there in tiled[number if once else 0 :]]
     drawn_for = None
-    for here, there in _bar(tiles, "compare", len(tiles), progress):
+    for here, there in progress_bar(tiles, "compare", len(tiles), progress):
         if here is not drawn_for:
             drawn_for, ours = here, _describe(drawn.pixels[here])
         theirs = ours if np.array_equal(here, there) else _describe(drawn.pixels[there])
@@ -367,7 +364,7 @@ FLOOR = 0.1  # of the image's mean power, below which local contrast is noise
 DETAIL = {24: (0.7, 3.0), 48: (0.8, 3.0), 96: (1.0, 3.0)}  # pixels: standard deviations of the narrow and the wide blur
 
 
-def _shrink(pixels, side):
+def shrink(pixels, side):
     factor = pixels.shape[-1] // side
     return pixels.reshape(-1, side, factor, side, factor).mean(axis=(2, 4), dtype=np.float32)
 
@@ -473,7 +470,7 @@ def _laid(one, other, turned):
 
 def _improve(fixed, moving, maps, side, steps):
     """The maps after some steps at a size, and the correlations before the last step."""
-    first, second = (_normalise(_shrink(part, side), *DETAIL[side]) for part in (fixed, moving))
+    first, second = (_normalise(shrink(part, side), *DETAIL[side]) for part in (fixed, moving))
     likeness = np.zeros(len(maps))
     for _ in range(steps):
         maps, likeness = _update(first, second, maps)
@@ -540,13 +537,15 @@ def score_pairs(drawn: Sketches, first, second, progress: bool = True) -> pd.Dat
         ThreadPoolExecutor(2) as pool,
     ):  # small products: threads inside them only wait for each other
         parts = pool.map(lambda batch: _score_batch(drawn, first[batch], second[batch]), batches)
-        parts = list(_bar(parts, "register", len(batches), progress))
+        parts = list(progress_bar(parts, "register", len(batches), progress))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
     return table[list(COLUMNS)]
 
 
 def _score_batch(drawn, first, second):
-    swapped = np.array([_digest(drawn.pixels[one]) > _digest(drawn.pixels[other]) for one, other in zip(first, second)])
+    swapped = np.array(
+        [_digest(drawn.pixels[one]) > _digest(drawn.pixels[other]) for one, other in zip(first, second, strict=True)]
+    )
     here, there = np.where(swapped, second, first), np.where(swapped, first, second)  # the order given must not matter
     correlation, maps, mirrored, overlap = register(drawn.pixels, here, there)
     maps[swapped] = _inverse(maps[swapped])
@@ -625,236 +624,6 @@ def _equal(drawn, first, second):
 COLUMNS = ("first", "second", "correlation", "scale_x", "scale_y", "shift_x", "shift_y", "rotation", "mirrored", "overlap")
 
 
-# Calibration
-
-CHANGES = {  # kind: three strengths or more, and what they are
-    "crop": (0.1, 0.2, 0.3),  # share of width and of height cut away, at a random place
-    "pad": (0.1, 0.2, 0.3),  # black border, up to this share of the side, at each edge
-    "white frame": (0.02, 0.06, 0.12),  # share of the shorter side, at each edge
-    "scale": (0.7, 0.85, 1.2, 1.4),  # the content inside the same frame
-    "stretch": (0.7, 1.2, 1.4),  # of the width alone
-    "resize": (0.3, 0.5, 1.4),  # of the whole image
-    "shift": (0.05, 0.1, 0.15),  # share of the side, in a random direction
-    "rotation": (2, 4, 6),  # degrees, either way
-    "gamma": (0.5, 0.7, 1.8),
-    "contrast": (0.6, 1.3, 1.8),
-    "brightness": (-40, 30, 60),  # grey levels
-    "jpeg": (60, 30, 15),  # quality
-    "mirrored": (0.0, 0.1, 0.2),  # and cropped by this share
-    "mixed": (0.1, 0.2, 0.3),  # cropped by this share, turned, stretched, made brighter, saved at low quality
-}
-
-
-def change(image: Image.Image, kind: str, strength: float, generator: np.random.Generator) -> Image.Image:
-    """A synthetic copy of a grey image, for calibration; kinds and strengths are those of `CHANGES`.
-
-    Raises:
-        KeyError: for an unknown kind.
-    """
-    return _CHANGES[kind](image, strength, generator)
-
-
-def _crop(image, share, generator):
-    (width, height), (left, top) = image.size, generator.uniform(0, share, 2) * image.size
-    return image.crop(tuple(round(edge) for edge in (left, top, left + (1 - share) * width, top + (1 - share) * height)))
-
-
-def _pad(image, share, generator):
-    edges = (generator.uniform(0, share, 4) * (image.size * 2)).astype(int)
-    return ImageOps.expand(image, tuple(int(edge) for edge in edges), 0)
-
-
-def _frame(image, share, generator):
-    return ImageOps.expand(image, max(1, round(share * min(image.size))), 255)
-
-
-def _scale(image, factor, generator):
-    width, height = image.size
-    numbers = (1 / factor, 0, width / 2 * (1 - 1 / factor), 0, 1 / factor, height / 2 * (1 - 1 / factor))
-    return image.transform(image.size, Image.Transform.AFFINE, numbers, Image.Resampling.BICUBIC)
-
-
-def _stretch(image, factor, generator):
-    return image.resize((round(image.width * factor), image.height), Image.Resampling.BICUBIC)
-
-
-def _resize(image, factor, generator):
-    return image.resize(tuple(round(side * factor) for side in image.size), Image.Resampling.BICUBIC)
-
-
-def _shift(image, share, generator):
-    angle = generator.uniform(0, 2 * np.pi)
-    right, down = share * image.width * np.cos(angle), share * image.height * np.sin(angle)
-    return image.transform(image.size, Image.Transform.AFFINE, (1, 0, right, 0, 1, down))
-
-
-def _rotate(image, degrees, generator):
-    return image.rotate(degrees * generator.choice([-1, 1]), Image.Resampling.BICUBIC)
-
-
-def _levels(image, function):
-    return image.point([min(255, max(0, round(function(level)))) for level in range(256)])
-
-
-def _jpeg(image, quality, generator):
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return Image.open(file).convert("L")
-
-
-def _mix(image, share, generator):
-    image = _rotate(_crop(image, share, generator), 10 * share, generator)
-    image = _stretch(_CHANGES["gamma"](image, 1 - share, generator), 1 + share, generator)
-    return _jpeg(image, round(80 - 150 * share), generator)
-
-
-_CHANGES = {
-    "crop": _crop,
-    "pad": _pad,
-    "white frame": _frame,
-    "scale": _scale,
-    "stretch": _stretch,
-    "resize": _resize,
-    "shift": _shift,
-    "rotation": _rotate,
-    "gamma": lambda image, power, _: _levels(image, lambda level: 255 * (level / 255) ** power),
-    "contrast": lambda image, factor, _: _levels(image, lambda level: 128 + (level - 128) * factor),
-    "brightness": lambda image, more, _: _levels(image, lambda level: level + more),
-    "jpeg": _jpeg,
-    "mirrored": lambda image, share, generator: _crop(ImageOps.mirror(image), share, generator),
-    "mixed": _mix,
-}
-
-
-def calibrate(folder, manifest: pd.DataFrame, copies: int = 200, seed: int = 7, progress: bool = True) -> pd.DataFrame:
-    """What the search finds of known copies, and what it invents, among all images of the project's dataset.
-
-    Copies: the same slice of the Cheng set in two different files, and synthetic copies (`CHANGES`) of random scans, each
-    searched for among all images. Not copies: images of different known patients, both the pairs that the search itself
-    registers and each image with the one nearest to it by whole thumbnail.
-
-    Args:
-        folder: the dataset's folder.
-        manifest: with path, sha256, patient and cheng_slice.
-        copies: number of synthetic copies of each kind and strength.
-        seed: which scans, and which random places.
-        progress: whether bars may be shown.
-
-    Returns:
-        A row for each kind and strength: kind, strength; copies, found, share (of the copies, 1 for all); pairs, false (of
-        pairs that are no copies); extreme (the lowest correlation of a copy, 0 if it was no candidate or was given up; the
-        highest of a pair that is none).
-    """
-    folder = Path(folder)
-    drawn = sketches([folder / path for path in manifest["path"]], progress)
-    generator = np.random.default_rng(seed)
-    pairs = candidates(drawn, progress=progress)
-    rows = [_same_slices(drawn, manifest, pairs), *_different_patients(drawn, manifest, pairs, progress)]
-    sources = generator.choice(len(manifest), copies, replace=False)
-    images = [_grey_whole(folder / manifest["path"].iloc[source]) for source in sources]
-    asked = [(kind, strength) for kind, strengths in CHANGES.items() for strength in strengths]
-    changed = [
-        sketches([np.asarray(change(image, kind, strength, generator)) for image in images], progress=False)
-        for kind, strength in _bar(asked, "change", len(asked), progress)
-    ]
-    correlation = _found(drawn, changed, sources, manifest["sha256"].to_numpy(), progress)
-    rows += [_copies_row(*names, found) for names, found in zip(asked, correlation)]
-    return pd.DataFrame(rows).astype({name: "Int64" for name in ("copies", "found", "pairs", "false")})
-
-
-def _grey_whole(path):
-    with Image.open(path) as image:
-        return image.convert("L")
-
-
-def _found(drawn, changed, sources, digests, progress):
-    """The highest correlation of each changed image with its source or a file identical to it, (kinds, sources).
-
-    Changed images are searched for among the real ones only: copies of one source would crowd out one another.
-    """
-    everything = [drawn, *changed]
-    both = Sketches(*(np.concatenate(parts) for parts in zip(*(_parts(some) for some in everything))))
-    new = np.arange(len(drawn), len(both))
-    pairs = candidates(both, rows=new, among=np.arange(len(drawn)), progress=progress)
-    source = np.tile(sources, len(changed))[pairs["second"] - len(drawn)]
-    pairs = pairs[digests[pairs["first"]] == digests[source]]
-    scored = score_pairs(both, pairs["first"], pairs["second"], progress)
-    return scored.groupby("second")["correlation"].max().reindex(new).fillna(0).to_numpy().reshape(len(changed), -1)
-
-
-def _parts(drawn):
-    return drawn.pixels, drawn.boxes, drawn.sizes
-
-
-def _copies_row(kind, strength, correlation):
-    found = int((correlation > ALIGNED_COPY).sum())
-    share = round(found / max(len(correlation), 1), 4)
-    row = {"kind": kind, "strength": strength, "copies": len(correlation), "found": found, "share": share}
-    return {**row, "pairs": None, "false": None, "extreme": round(float(correlation.min()), 4)}
-
-
-def _same_slices(drawn, manifest, registered):
-    known = np.flatnonzero(manifest["cheng_slice"].notna())
-    slices, digests = manifest["cheng_slice"].to_numpy(), manifest["sha256"].to_numpy()
-    pairs = [
-        (one, other)
-        for rows in pd.Series(known).groupby(slices[known]).indices.values()
-        for one, other in combinations(known[rows], 2)
-        if digests[one] != digests[other]
-    ]
-    registered = set(zip(registered["first"], registered["second"]))
-    correlation = score_pairs(drawn, *zip(*pairs), progress=False)["correlation"].fillna(0).to_numpy()
-    return _copies_row("same slice", None, np.where([pair in registered for pair in pairs], correlation, 0))
-
-
-def _different_patients(drawn, manifest, pairs, progress):
-    patients = pd.factorize(manifest["patient"])[0]  # -1: not known
-
-    def row(kind, first, second):
-        different = (patients[first] >= 0) & (patients[second] >= 0) & (patients[first] != patients[second])
-        correlation = score_pairs(drawn, first[different], second[different], progress)["correlation"]
-        false = int((correlation > ALIGNED_COPY).sum())
-        highest = round(float(correlation.max()), 4)
-        return {"kind": kind, "pairs": len(correlation), "false": false, "extreme": highest}
-
-    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
-    known = np.flatnonzero(patients >= 0)
-    thumbnails = _shrink(drawn.pixels[known], 32).reshape(len(known), -1)
-    thumbnails -= thumbnails.mean(axis=1, keepdims=True)
-    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
-    likeness = thumbnails @ thumbnails.T
-    likeness[patients[known][:, None] == patients[known]] = -1
-    nearest = known[likeness.argmax(axis=1)]
-    return [row("different patients, searched", first, second), row("different patients, nearest", known, nearest)]
-
-
-def _bar(iterable, text, total, progress=True):
+def progress_bar(iterable, text, total, progress=True):
     hidden = not progress or "ipykernel" in sys.modules  # a notebook stores its outputs, and a bar is none
     return tqdm(iterable, desc=text, total=total, leave=False, disable=hidden or None)  # None: shown on a terminal only
-
-
-def write_aligned_copies():
-    """Write `data/aligned_copies.csv`: the aligned copies that the manifest's near-copies do not link."""
-    from tumor_mri import audit, dataset  # not needed by the search itself
-
-    folder, manifest = dataset.find(), dataset.load_manifest()
-    paths = manifest["path"].to_numpy()
-    found = aligned_copies(sketches([folder / path for path in paths]))
-    first, second = found["first"].to_numpy(int), found["second"].to_numpy(int)
-    linked = audit.near_copy_sets(len(manifest), audit.near_copies(audit.manifest_thumbnails(folder, manifest)))
-    table = found.assign(first=paths[first], second=paths[second])
-    table = table.loc[linked[first] != linked[second], ["first", "second", "correlation", "mirrored"]]
-    table.to_csv(dataset.DATA / "aligned_copies.csv", index=False, lineterminator="\n")
-
-
-def write_calibration():
-    """Write `data/near_copies_calibration.csv`."""
-    from tumor_mri import dataset
-
-    table = calibrate(dataset.find(), dataset.load_manifest())
-    table.to_csv(dataset.DATA / "near_copies_calibration.csv", index=False, lineterminator="\n")
-
-
-if __name__ == "__main__":
-    write_aligned_copies()
-    write_calibration()
