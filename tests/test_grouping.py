@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tumor_mri import __main__ as cli
-from tumor_mri.audit import grouping, near_copies
+from tumor_mri.audit import copy_calibration, grouping, near_copies
 from tumor_mri.datasets import download, manifests, phantoms, protocols
 
 CLASSES = ("glioma_tumor", "no_tumor")
@@ -48,6 +48,28 @@ def test_the_committed_tables_come_out_again(made, manifest):
     assert (made["nearest_training_corr"] - manifest["nearest_training_corr"]).abs().max() < grouping.LAST_DIGIT
     assert (made["nearest_training_corr"] != manifest["nearest_training_corr"]).sum() <= 10  # 3 on the machine of this test
     pd.testing.assert_frame_equal(grouping.groups_table(made), grouping.load_groups())
+
+
+def test_groups_of_version_2_add_aligned_copies_and_separate_nothing():
+    first, second = grouping.load_groups(), grouping.load_groups(2)
+    assert list(first["path"]) == list(second["path"])
+    assert (second.groupby(first["group"])["group"].nunique() == 1).all()  # each group of version 1 lies in one of version 2
+    group = second.set_index("path")["group"]
+    copies = pd.read_csv(copy_calibration.UNLINKED)
+    assert (group[copies["first"]].to_numpy() == group[copies["second"]].to_numpy()).all()
+    training = second["path"].str.startswith("Training/")
+    assert (second["fold"] >= 0).eq(training).all()
+    assert (second[training].groupby("group")["fold"].nunique() == 1).all()
+    assert [table[training]["group"].nunique() for table in (first, second)] == [659, 606]
+    unseen = [(~training & ~table["group"].isin(table["group"][training])).sum() for table in (first, second)]
+    assert unseen == [133, 118]
+
+
+@pytest.mark.slow
+@pytest.mark.needs_dataset
+def test_groups_of_version_2_come_out_again():
+    made = grouping.build_manifest(download.find(), grouping.load_known(), version=2)
+    assert grouping.differences(grouping.groups_table(made, version=2), grouping.load_groups(2)) == []
 
 
 @pytest.mark.needs_dataset

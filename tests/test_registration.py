@@ -378,8 +378,16 @@ def test_labels_and_keys_tell_apart_what_differs_in_any_one_setting(asked, name,
         return configs.RunConfig("grouped", **given_)
 
     first, second = config(**asked), config(**asked | {name: data.draw(CHANGES[name])})
-    assert (first.label == second.label) == (first == second)
+    assert (first.label == second.label) == (first.stands_for == second.stands_for)
     assert (first.key == second.key) == (first == second)
+
+
+def test_a_tiny_run_is_found_where_its_notebook_looks_for_the_full_one():
+    for full in (configs.RunConfig("grouped"), configs.config_of("residual", "grouped", without="shortcuts")):
+        tiny = replace(full, **configs.SMOKE)
+        assert tiny.label == full.label and tiny.same_network(full) and full.same_network(tiny)
+        assert tiny.key != full.key  # and is never read in place of a recorded one
+        assert replace(full, epochs=2).label != full.label and not replace(full, epochs=2).same_network(full)
 
 
 @pytest.mark.parametrize("without", [*recipes.PREPARED.ablations, *networks.RESIDUAL.ablations])

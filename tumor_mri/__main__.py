@@ -79,6 +79,12 @@ def _parser():
     manifest.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
     manifest.add_argument("--patients", type=Path, metavar="CSV", help="columns path, or a pattern such as */p01_*, and patient")
     manifest.add_argument("--output", type=Path, help="default: build/manifest")
+    manifest.add_argument(
+        "--groups",
+        type=int,
+        metavar="VERSION",
+        help="1: near-duplicates of whole images (default for the project's dataset); 2: aligned copies too (default for others)",
+    )
     manifest.add_argument("--check", action="store_true", help="compare with the project's committed tables, and write nothing")
     train = add("train", _train, "train the runs that a study still lacks, and list them with their key figures")
     train.add_argument("--study", required=True, type=_study, metavar="STUDY", help="a named table of runs; `runs` lists them")
@@ -208,11 +214,12 @@ def _manifest(options):
     output = _below_build(options.output, "manifest")
     patients = grouping.load_patients(options.patients) if options.patients else None
     known = None if options.folder else grouping.load_known()
+    version = options.groups or (grouping.NEWEST if options.folder else grouping.VERSION)
     output.mkdir(parents=True, exist_ok=True)
     with text.whole(output / "manifest.csv", output / "groups.csv") as (manifest, groups):  # refused at once if it takes none
-        made = grouping.build_manifest(options.folder or _here(), known, patients)
+        made = grouping.build_manifest(options.folder or _here(), known, patients, version)
         made.to_csv(manifest, index=False, lineterminator="\n")
-        grouping.groups_table(made).to_csv(groups, index=False, lineterminator="\n")
+        grouping.groups_table(made, version).to_csv(groups, index=False, lineterminator="\n")
     folds, fewer = grouping.fold_count(made)
     print(f"{len(made):,} images, {made['group'].nunique():,} groups, {folds} folds{f' ({fewer})' * bool(fewer)}")
     print(f"manifest.csv and groups.csv are in {output}")
@@ -222,8 +229,10 @@ def _check_manifest(options):
     from tumor_mri.audit import grouping
     from tumor_mri.datasets import manifests
 
-    if options.patients or options.output:
-        raise ValueError("--check compares the project's own tables, and writes nothing: leave out --patients and --output")
+    if options.patients or options.output or options.groups:
+        raise ValueError(
+            "--check compares the project's own tables, and writes nothing: leave out --patients, --groups and --output"
+        )
     found = grouping.check_committed(grouping.build_manifest(options.folder or _here(), grouping.load_known()))
     for sentence in found[: manifests.PROBLEMS_SHOWN]:
         print(sentence)

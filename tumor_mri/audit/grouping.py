@@ -17,14 +17,14 @@ import pandas as pd
 from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tumor_mri.audit import any_folder, near_copies, this_dataset
+from tumor_mri.audit import alignment, any_folder, near_copies, this_dataset
 from tumor_mri.datasets import manifests, protocols
 
 KNOWN_SHA256 = "698aa1076139b901cc394872924c7de78eec0fc468555363d24a43dc1edcc5a2"  # of data/known_slices.csv
 KNOWN = ["cheng_slice", "cheng_label", "patient"]  # columns that no image tells by itself
 TYPES = {"cheng_slice": "Int64", "cheng_label": "string", "patient": "string"}
 GROUP_COLUMNS = ["path", "group", "fold", "version"]
-VERSION = 1  # of the groups in the committed manifest
+VERSION = 1  # of the groups in the committed manifest and in data/groups.csv; others are in files of their own
 DECIMALS = 9  # of a correlation, when the nearest image is sought: more are noise, which would decide between identical images
 LAST_DIGIT = 1.01e-4  # of `nearest_training_corr`, which has four decimals: another decoder or processor may change the last one
 
@@ -43,7 +43,22 @@ def whole_image_pairs(folder: Path, table: pd.DataFrame, thumbnails: np.ndarray)
     return near_copies.near_copy_pairs(thumbnails)
 
 
-PAIRS_OF = {1: whole_image_pairs}  # what finds near-duplicates, by version of the groups
+def whole_and_aligned_pairs(folder: Path, table: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:
+    """Version 2 of near-duplicates: the pairs of version 1, and aligned copies, which were cropped, rescaled or mirrored.
+
+    Args:
+        folder, table, thumbnails: as for `whole_image_pairs`.
+
+    Returns:
+        first, second (row numbers of `table`) and correlation, one row per pair; that of an aligned copy is of the overlap.
+    """
+    aligned = alignment.aligned_copies(alignment.sketches([folder / path for path in table["path"]]))
+    both = [whole_image_pairs(folder, table, thumbnails), aligned[["first", "second", "correlation"]]]
+    return pd.concat(both).drop_duplicates(["first", "second"], ignore_index=True)
+
+
+PAIRS_OF = {1: whole_image_pairs, 2: whole_and_aligned_pairs}  # what finds near-duplicates, by version of the groups
+NEWEST = max(PAIRS_OF)  # for a folder of one's own
 
 
 def load_known() -> pd.DataFrame:
@@ -259,7 +274,7 @@ def load_groups(version: int = VERSION) -> pd.DataFrame:
     Raises:
         DatasetError: if the file is no such table, or holds nothing of that version.
     """
-    path = manifests.DATA / "groups.csv"
+    path = manifests.DATA / ("groups.csv" if version == VERSION else f"groups_{version}.csv")
     table = _read_text(path)
     table = table if "version" in table else table.assign(version="1")
     if list(table.columns) != GROUP_COLUMNS or not (table["version"] == str(version)).any():

@@ -93,7 +93,7 @@ def evaluate(
         for seed in seeds
     ]
     if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
-        tiny = [replace(config, epochs=2, train_images=64) for config in wanted]
+        tiny = [replace(config, **configs.SMOKE) for config in wanted]
         with tempfile.TemporaryDirectory() as scratch:
             return _complete(tiny, [scratch], build_network, images)
     if retrain or not all(records.is_recorded(config, records.RECORDED) for config in wanted):
@@ -265,6 +265,11 @@ def recorded() -> list[configs.Run]:
     usual = {protocol.name for protocol in protocols.in_benchmark()}
     runs = [run for run in records.load_all(records.RECORDED) if run.config.precision == "mixed_bfloat16"]
     runs = [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in usual]
+    return whole(runs)
+
+
+def whole(runs: Sequence[scoring.Scored]) -> list[scoring.Scored]:
+    """The runs of those seeds that have all folds of their protocol, in order: what `score` takes."""
     folds = Counter((run.label, run.config.protocol, run.config.seed) for run in runs)
     return [
         run for run in runs if folds[run.label, run.config.protocol, run.config.seed] >= protocols.get(run.config.protocol).folds

@@ -11,6 +11,7 @@ from tumor_mri.datasets import manifests, protocols
 from tumor_mri.models import networks, recipes
 
 PRECISIONS = {"mixed_bfloat16": "bfloat16", "float32": "float32"}  # Keras dtype policies, and their names in labels
+SMOKE = {"epochs": 2, "train_images": 64}  # settings of a run that only tests whether training works
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,28 @@ class RunConfig:
     def label(self) -> str:
         """The network in words: its name or widths, and each setting that differs from its default.
 
-        Two configurations have the same label only if they differ in nothing but protocol, fold and seed.
+        Two configurations have the same label only if they differ in nothing but protocol, fold and seed, or one is tiny: it has
+        the label of the run that it stands in for.
         """
-        unusual = self.unusual_settings()
+        unusual = self.stands_for.unusual_settings()
         recipe, without, dataset = (unusual.pop(name, None) for name in ("recipe", "without", "dataset"))
         words = ", ".join([networks.label(self.widths) or self.network, *(_in_words(*item) for item in unusual.items())])
         words += f" on {recipes.get(recipe).shown}" if recipe else ""
         words += f" without {without}" if without else ""
         return words + (f" ({dataset})" if dataset else "")
+
+    @property
+    def stands_for(self) -> RunConfig:
+        """The run in whose place a tiny one (`SMOKE`) was trained, to test that training works; otherwise the run itself.
+
+        Example:
+            >>> RunConfig("grouped", **SMOKE).stands_for == RunConfig("grouped")
+            True
+        """
+        if any(getattr(self, name) != value for name, value in SMOKE.items()):
+            return self
+        usual = usual_settings(self.network, self.recipe)
+        return replace(self, **{name: usual[name] for name in SMOKE})
 
     def unusual_settings(self) -> dict:
         """The settings that differ from the defaults of the network and the recipe, by name."""
@@ -114,13 +129,13 @@ class RunConfig:
         return {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
 
     def same_network(self, other: RunConfig) -> bool:
-        """Whether two runs differ in nothing but protocol, fold and seed.
+        """Whether two runs, or those that they stand in for, differ in nothing but protocol, fold and seed.
 
         Example:
             >>> RunConfig("grouped", fold=1).same_network(RunConfig("training_only", seed=2))
             True
         """
-        return replace(self, protocol=other.protocol, fold=other.fold, seed=other.seed) == other
+        return replace(self.stands_for, protocol=other.protocol, fold=other.fold, seed=other.seed) == other.stands_for
 
 
 def usual_settings(network: str, recipe: str) -> dict:

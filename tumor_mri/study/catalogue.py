@@ -137,6 +137,6 @@ def _smoke(name):
     first = {}
     for config in configs_of(name):
         first.setdefault(replace(config, seed=1, fold=0), config)
-    tiny = [replace(config, epochs=2, train_images=64) for config in first.values()]
+    tiny = [replace(config, **configs.SMOKE) for config in first.values()]
     with tempfile.TemporaryDirectory() as folder:
         return cluster.complete(tiny, [folder], title=f"{name}, tiny")
