@@ -15,7 +15,6 @@ square of the number of images, all else with the number.
 """
 
 import hashlib
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,7 +22,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
+
+from tumor_mri.audit import near_copies
 
 ALIGNED_COPY = 0.90  # score above which two images are aligned copies; chosen by `copy_calibration.calibrate`
 SIDE = 96  # pixels of a sketch
@@ -43,7 +43,7 @@ TILE = 1024  # images a side of the square of similarities held at one time
 BATCH = 128  # pairs registered at one time
 
 
-class AlignmentError(Exception):
+class AlignmentError(near_copies.AuditError):
     """An image that cannot be sketched; the text says which, and why."""
 
 
@@ -99,7 +99,7 @@ def sketches(scans, progress: bool = True) -> Sketches:
     """
     scans = list(scans)
     with ThreadPoolExecutor(2) as pool:
-        rows = list(progress_bar(pool.map(_sketch, scans), "sketch", len(scans), progress))
+        rows = list(near_copies.progress_bar(pool.map(_sketch, scans), "sketch", len(scans), progress))
     if not rows:
         return Sketches(np.empty((0, SIDE, SIDE), np.uint8), np.empty((0, 4)), np.empty((0, 2), int))
     return Sketches(*(np.stack(column) for column in zip(*rows, strict=True)))
@@ -270,7 +270,7 @@ def candidates(
     blocks, tiled = ([which[start : start + tile] for start in range(0, len(which), tile)] for which in (asked, others))
     tiles = [(here, there) for number, here in enumerate(blocks) for there in tiled[number if once else 0 :]]
     drawn_for = None
-    for here, there in progress_bar(tiles, "compare", len(tiles), progress):
+    for here, there in near_copies.progress_bar(tiles, "compare", len(tiles), progress):
         if here is not drawn_for:
             drawn_for, ours = here, _describe(drawn.pixels[here])
         theirs = ours if np.array_equal(here, there) else _describe(drawn.pixels[there])
@@ -537,7 +537,7 @@ def score_pairs(drawn: Sketches, first, second, progress: bool = True) -> pd.Dat
         ThreadPoolExecutor(2) as pool,
     ):  # small products: threads inside them only wait for each other
         parts = pool.map(lambda batch: _score_batch(drawn, first[batch], second[batch]), batches)
-        parts = list(progress_bar(parts, "register", len(batches), progress))
+        parts = list(near_copies.progress_bar(parts, "register", len(batches), progress))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
     return table[list(COLUMNS)]
 
@@ -622,8 +622,3 @@ def _equal(drawn, first, second):
 
 
 COLUMNS = ("first", "second", "correlation", "scale_x", "scale_y", "shift_x", "shift_y", "rotation", "mirrored", "overlap")
-
-
-def progress_bar(iterable, text, total, progress=True):
-    hidden = not progress or "ipykernel" in sys.modules  # a notebook stores its outputs, and a bar is none
-    return tqdm(iterable, desc=text, total=total, leave=False, disable=hidden or None)  # None: shown on a terminal only

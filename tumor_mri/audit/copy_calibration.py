@@ -141,7 +141,7 @@ def calibrate(folder, manifest: pd.DataFrame, copies: int = 200, seed: int = 7, 
     asked = [(kind, strength) for kind, strengths in CHANGES.items() for strength in strengths]
     changed = [
         alignment.sketches([np.asarray(change(image, kind, strength, generator)) for image in images], progress=False)
-        for kind, strength in alignment.progress_bar(asked, "change", len(asked), progress)
+        for kind, strength in near_copies.progress_bar(asked, "change", len(asked), progress)
     ]
     correlation = _found(drawn, changed, sources, manifest["sha256"].to_numpy(), progress)
     rows += [_copies_row(*names, found) for names, found in zip(asked, correlation, strict=True)]

@@ -44,10 +44,10 @@ def standardise(pixels: np.ndarray) -> np.ndarray:
     return (centred / norm if norm > CONSTANT else np.zeros_like(centred)).astype(np.float32)
 
 
-def progress_bar(iterable: Iterable, text: str, total: int) -> tqdm:
-    """The iterable with a progress bar, shown only on a terminal."""
-    in_notebook = "ipykernel" in sys.modules  # a notebook stores its outputs, and a bar is not worth storing
-    return tqdm(iterable, desc=text, total=total, leave=False, disable=in_notebook or None)  # None: shown on a terminal only
+def progress_bar(iterable: Iterable, text: str, total: int, shown: bool = True) -> tqdm:
+    """The iterable with a progress bar, shown only on a terminal, and never if `shown` is false."""
+    hidden = not shown or "ipykernel" in sys.modules  # a notebook stores its outputs, and a bar is not worth storing
+    return tqdm(iterable, desc=text, total=total, leave=False, disable=hidden or None)  # None: shown on a terminal only
 
 
 def nearest(
