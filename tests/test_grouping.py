@@ -261,7 +261,7 @@ def test_a_moved_copy_is_in_the_group_of_its_original(folder):
     assert made["near_copy"].sum() == 2
 
 
-def test_a_second_search_adds_its_pairs(folder):
+def test_a_second_search_adds_its_pairs(folder, monkeypatch):
     seen = []
 
     def search(where, table, thumbnails):
@@ -270,7 +270,8 @@ def test_a_second_search_adds_its_pairs(folder):
         pair = {"first": [rows["glioma_tumor/g0.png"]], "second": [rows["no_tumor/n0.png"]], "correlation": [0.98]}
         return pd.concat([grouping.whole_image_pairs(where, table, thumbnails), pd.DataFrame(pair)])
 
-    made = grouping.build_manifest(folder, pairs_of=search)
+    monkeypatch.setitem(grouping.PAIRS_OF, 9, search)
+    made = grouping.build_manifest(folder, version=9)
     assert seen == [(folder, 12, (12, near_copies.SIDE**2))]
     assert groups_of(made)["no_tumor/n0.png"] == groups_of(made)["glioma_tumor/g0.png"] == 0
     assert made["near_copy"].sum() == 2

@@ -63,7 +63,7 @@ def test_an_image_of_one_grey_has_no_neighbour_and_is_nobodys():
 
 
 def most_memory(count, tile):
-    """Bytes that finding near-copies and neighbours holds at the most, beside the thumbnails."""
+    """Bytes that finding near-copies and neighbours holds at most, in addition to the thumbnails."""
     thumbnails = np.stack([near_copies.standardise(picture) for picture in np.random.default_rng(0).normal(size=(count, 8, 8))])
     tracemalloc.start()
     try:

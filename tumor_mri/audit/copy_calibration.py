@@ -129,7 +129,7 @@ def calibrate(folder, manifest: pd.DataFrame, copies: int = 200, seed: int = 7, 
     Returns:
         A row for each kind and strength: kind, strength; copies, found, share (of the copies, 1 for all); pairs, false (of
         pairs that are no copies); extreme (the lowest correlation of a copy, 0 if it was no candidate or was given up; the
-        highest of a pair that is none).
+        highest of a pair that is not a copy).
     """
     folder = Path(folder)
     drawn = alignment.sketches([folder / path for path in manifest["path"]], progress)

@@ -8,7 +8,7 @@ links: another order of reading gives the same numbers.
 import fnmatch
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,7 +77,6 @@ def build_manifest(
     known: pd.DataFrame | None = None,
     patients: pd.DataFrame | None = None,
     version: int = VERSION,
-    pairs_of: Callable[[Path, pd.DataFrame, np.ndarray], pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """The manifest of ``<folder>/<class>/<image>`` or ``<folder>/<split>/<class>/<image>``: a row an image.
 
@@ -87,14 +86,13 @@ def build_manifest(
     Args:
         folder: of the images.
         known: sha256, cheng_slice, cheng_label and patient, as `load_known` gives them.
-        patients: path (or a pattern with ``*``, ``?`` or ``[``) and patient; see `load_patients`. It goes before `known`.
+        patients: path (or a pattern with ``*``, ``?`` or ``[``) and patient; see `load_patients`. It overrides `known`.
         version: of the groups; one of `PAIRS_OF`.
-        pairs_of: what finds near-duplicates instead, called as `whole_image_pairs` is.
 
     Raises:
         AuditError: if there is no image, one cannot be read, `patients` fits no image, or there is no such version.
     """
-    if pairs_of is None and version not in PAIRS_OF:
+    if version not in PAIRS_OF:
         raise near_copies.AuditError(
             f"there is no version {version} of the groups: choose one of {', '.join(map(str, PAIRS_OF))}"
         )
@@ -105,7 +103,7 @@ def build_manifest(
     table = _with_known(table, known)
     if patients is not None:
         table["patient"] = patients_of(table["path"], patients).fillna(table["patient"])
-    pairs = (pairs_of or PAIRS_OF[version])(folder, table, thumbnails)
+    pairs = PAIRS_OF[version](folder, table, thumbnails)
     table["group"] = group_numbers(table["path"], table["patient"], pairs)
     table = table.join(_nearest_training(table, thumbnails))
     table["near_copy"] = _has_pair_in(_trains(table), pairs).astype(int)
@@ -175,7 +173,7 @@ def load_patients(path: str | Path) -> pd.DataFrame:
 
 
 def patients_of(paths: Sequence[str], patients: pd.DataFrame) -> pd.Series:
-    """The patient of each path, (paths,), in order; missing if no line fits it. A whole path goes before patterns.
+    """The patient of each path, (paths,), in order; missing if no line fits it. A whole path overrides patterns.
 
     Raises:
         AuditError: if a line fits no path, or one path has two patients.

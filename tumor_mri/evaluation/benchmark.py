@@ -290,11 +290,10 @@ def combined(runs: Sequence[configs.Run]) -> list[configs.Prediction]:
 def _seeds_together(runs):
     found = []
     for protocol in protocols.in_benchmark():
-        of_protocol = [run for run in runs if run.config.protocol == protocol.name]
-        by_fold = [[run for run in of_protocol if run.config.fold == fold] for fold in range(protocol.folds)]
-        seeds = set.intersection(*({run.config.seed for run in of_fold} for of_fold in by_fold))
-        if len(seeds) > 1:
-            found += [ensembles.together([run for run in of_fold if run.config.seed in seeds]) for of_fold in by_fold]
+        complete = whole([run for run in runs if run.config.protocol == protocol.name])
+        if len({run.config.seed for run in complete}) > 1:
+            by_fold = [[run for run in complete if run.config.fold == fold] for fold in range(protocol.folds)]
+            found += [ensembles.together(of_fold) for of_fold in by_fold]
     return found
 
 
