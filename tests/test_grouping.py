@@ -47,11 +47,11 @@ def test_the_committed_tables_come_out_again(made, manifest):
     pd.testing.assert_frame_equal(made[exact], manifest[exact], check_dtype=False)
     assert (made["nearest_training_corr"] - manifest["nearest_training_corr"]).abs().max() < grouping.LAST_DIGIT
     assert (made["nearest_training_corr"] != manifest["nearest_training_corr"]).sum() <= 10  # 3 on the machine of this test
-    pd.testing.assert_frame_equal(grouping.groups_table(made), grouping.load_groups())
+    pd.testing.assert_frame_equal(grouping.groups_table(made), manifests.load_groups())
 
 
 def test_groups_of_version_2_add_aligned_copies_and_separate_nothing():
-    first, second = grouping.load_groups(), grouping.load_groups(2)
+    first, second = manifests.load_groups(), manifests.load_groups(2)
     assert list(first["path"]) == list(second["path"])
     assert (second.groupby(first["group"])["group"].nunique() == 1).all()  # each group of version 1 lies in one of version 2
     group = second.set_index("path")["group"]
@@ -69,7 +69,7 @@ def test_groups_of_version_2_add_aligned_copies_and_separate_nothing():
 @pytest.mark.needs_dataset
 def test_groups_of_version_2_come_out_again():
     made = grouping.build_manifest(download.find(), grouping.load_known(), version=2)
-    assert grouping.differences(grouping.groups_table(made, version=2), grouping.load_groups(2)) == []
+    assert grouping.differences(grouping.groups_table(made, version=2), manifests.load_groups(2)) == []
 
 
 @pytest.mark.needs_dataset

@@ -7,7 +7,6 @@ from tumor_mri.audit.grouping import (
     check_groups,
     fold_count,
     groups_table,
-    load_groups,
     load_known,
     load_patients,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "groups_table",
     "label_conflicts",
     "list_images",
-    "load_groups",
     "load_known",
     "load_patients",
     "manifest_thumbnails",

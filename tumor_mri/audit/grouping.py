@@ -23,8 +23,7 @@ from tumor_mri.datasets import manifests, protocols
 KNOWN_SHA256 = "698aa1076139b901cc394872924c7de78eec0fc468555363d24a43dc1edcc5a2"  # of data/known_slices.csv
 KNOWN = ["cheng_slice", "cheng_label", "patient"]  # columns that no image tells by itself
 TYPES = {"cheng_slice": "Int64", "cheng_label": "string", "patient": "string"}
-GROUP_COLUMNS = ["path", "group", "fold", "version"]
-VERSION = 1  # of the groups in the committed manifest and in data/groups.csv; others are in files of their own
+VERSION = manifests.GROUPS_VERSION
 DECIMALS = 9  # of a correlation, when the nearest image is sought: more are noise, which would decide between identical images
 LAST_DIGIT = 1.01e-4  # of `nearest_training_corr`, which has four decimals: another decoder or processor may change the last one
 
@@ -266,30 +265,13 @@ def groups_table(manifest: pd.DataFrame, version: int = VERSION) -> pd.DataFrame
     return manifest[["path", "group"]].assign(fold=fold, version=version)
 
 
-def load_groups(version: int = VERSION) -> pd.DataFrame:
-    """The committed groups of one version: path, group, fold and version; a table without a version is of version 1.
-
-    Raises:
-        DatasetError: if the file is no such table, or holds nothing of that version.
-    """
-    path = manifests.DATA / ("groups.csv" if version == VERSION else f"groups_{version}.csv")
-    table = _read_text(path)
-    table = table if "version" in table else table.assign(version="1")
-    if list(table.columns) != GROUP_COLUMNS or not (table["version"] == str(version)).any():
-        raise manifests.DatasetError(f"{path} needs the columns {', '.join(GROUP_COLUMNS)}, and rows of version {version}")
-    try:
-        return table[table["version"] == str(version)].astype(dict.fromkeys(GROUP_COLUMNS[1:], int)).reset_index(drop=True)
-    except ValueError as error:
-        raise manifests.DatasetError(f"{path} has a group or fold that is not a number: {error}") from error
-
-
 def check_groups(manifest: pd.DataFrame) -> None:
     """Make sure that the committed groups and folds are those of the manifest.
 
     Raises:
         DatasetError: naming the first difference.
     """
-    found = differences(groups_table(manifest), load_groups())
+    found = differences(groups_table(manifest), manifests.load_groups())
     if found:
         raise manifests.DatasetError(f"{manifests.DATA / 'groups.csv'} does not fit the manifest: {told(found)}")
 
@@ -304,8 +286,8 @@ def check_committed(made: pd.DataFrame) -> list[str]:
         DatasetError: if a file cannot be read as a table.
     """
     found = {
-        "manifest.csv": differences(made, _read_text(manifests.DATA / "manifest.csv")),
-        "groups.csv": differences(groups_table(made), load_groups()),
+        "manifest.csv": differences(made, manifests.read_text(manifests.DATA / "manifest.csv")),
+        "groups.csv": differences(groups_table(made), manifests.load_groups()),
     }
     return [f"{name}: {sentence}" for name, sentences in found.items() for sentence in sentences]
 
@@ -315,17 +297,9 @@ def told(found: list[str]) -> str:
     return f"{len(found):,} difference{'s' * (len(found) > 1)}, the first is {found[0]}"
 
 
-def _read_text(path):
-    """A table of texts, empty for what is missing, as a CSV file prints them."""
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:  # no text, nothing in it, or lines of different lengths
-        raise manifests.DatasetError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
-
-
 def differences(made: pd.DataFrame, committed: pd.DataFrame) -> list[str]:
     """How a committed table differs from the one made here, as printed, in words: its columns, else its rows, else its cells."""
-    made, committed = (_read_text(io.StringIO(table.to_csv(index=False))) for table in (made, committed))
+    made, committed = (manifests.read_text(io.StringIO(table.to_csv(index=False))) for table in (made, committed))
     if list(made.columns) != list(committed.columns):
         return [f"the columns are {', '.join(committed.columns)}, expected {', '.join(made.columns)}"]
     if list(made["path"]) != list(committed["path"]):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ SPLITS = ("Training", "Testing")
 PROBLEMS_SHOWN = 10  # at most, for a folder that differs from the manifest
 COLUMNS = ["path", "sha256", "bytes", "width", "height", "split", "class", "cheng_slice", "cheng_label", "patient", "group"]
 COLUMNS += ["nearest_training", "nearest_training_corr", "near_copy"]
+GROUP_COLUMNS = ["path", "group", "fold", "version"]
+GROUPS_VERSION = 1  # of the groups in the committed manifest and in data/groups.csv; others are in files of their own
 
 
 class DatasetError(text.ProjectError):
@@ -241,6 +244,35 @@ def check_table(path: str | Path, sha256: str, columns: list[str] = COLUMNS) -> 
     if absent:
         found = f"it lacks the columns {', '.join(absent)}" if any(lines) else "it is empty"
     raise DatasetError(f"{path} is not the table that was committed: {found}; restore it, or install the package again")
+
+
+def load_groups(version: int = GROUPS_VERSION) -> pd.DataFrame:
+    """The committed groups of one version: path, group, fold and version; a table without a version is of version 1.
+
+    Raises:
+        DatasetError: if the file is no such table, or holds nothing of that version.
+    """
+    path = DATA / ("groups.csv" if version == GROUPS_VERSION else f"groups_{version}.csv")
+    table = read_text(path)
+    table = table if "version" in table else table.assign(version="1")
+    if list(table.columns) != GROUP_COLUMNS or not (table["version"] == str(version)).any():
+        raise DatasetError(f"{path} needs the columns {', '.join(GROUP_COLUMNS)}, and rows of version {version}")
+    try:
+        return table[table["version"] == str(version)].astype(dict.fromkeys(GROUP_COLUMNS[1:], int)).reset_index(drop=True)
+    except ValueError as error:
+        raise DatasetError(f"{path} has a group or fold that is not a number: {error}") from error
+
+
+def read_text(path: str | Path | TextIO) -> pd.DataFrame:
+    """A table of texts, empty for what is missing, as a CSV file prints them.
+
+    Raises:
+        DatasetError: if it cannot be read as a table.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # no text, nothing in it, or lines of different lengths
+        raise DatasetError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
 
 
 def class_indices(manifest: pd.DataFrame) -> np.ndarray:

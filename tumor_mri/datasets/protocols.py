@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, train_test_split
 
 from tumor_mri import registry
 from tumor_mri.datasets import manifests
@@ -49,6 +49,36 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
     training = manifest.iloc[rows]
     train, validation = _folds(tuple(training["class"]), tuple(training["group"]))[fold]
     return Split(rows[train], rows[validation])
+
+
+def grouped_2(manifest: pd.DataFrame, fold: int = 0) -> Split:
+    """One of five folds of ``Training`` as in `grouped`, with the groups of version 2: copies that were cropped, rescaled or
+    mirrored are on one side too."""
+    groups = manifests.load_groups(2).set_index("path")["group"]
+    return grouped(manifest.assign(group=groups.loc[list(manifest["path"])].to_numpy()), fold)
+
+
+def held_out_source(manifest: pd.DataFrame) -> Split:
+    """Validate on the tumours of ``Training`` that are not Cheng slices; train on the rest of ``Training``.
+
+    It asks about a new source: a class that is known from one source only is seen from another, as the foreign gliomas of
+    ``Testing`` are. The training images contain all of ``no_tumor``, none of which is a Cheng slice.
+    """
+    training = ~manifests.is_testing(manifest)
+    tumour = (manifest["class"] != manifests.dataset_of(manifest).negative).to_numpy()
+    held = training & tumour & manifest["cheng_slice"].isna().to_numpy()
+    return Split(np.flatnonzero(training & ~held), np.flatnonzero(held))
+
+
+def merged(manifest: pd.DataFrame, share: float) -> Split:
+    """Both folders merged and divided at random by image, as most public notebooks on this dataset do.
+
+    Args:
+        manifest: the table of all images.
+        share: of the images, for validation.
+    """
+    train, validation = train_test_split(np.arange(len(manifest)), test_size=share, random_state=SPLIT_SEED)
+    return Split(train, validation)
 
 
 @lru_cache(maxsize=8)
@@ -247,6 +277,41 @@ FOREIGN_ADDED = register(
         folds=2,
         divide=foreign_added,
     )
+)
+GROUPED_2 = register(
+    Protocol(
+        "grouped_2",
+        "Grouped by patient and copies",
+        "grouped, version 2",
+        "#000000",
+        folds=GROUPED_FOLDS,
+        divide=grouped_2,
+        interval="groups",
+    )
+)
+HELD_OUT_SOURCE = register(
+    Protocol(
+        "held_out_source",
+        "Held-out source",
+        "held-out source",
+        "#009E73",
+        folds=1,
+        divide=lambda manifest, fold: held_out_source(manifest),
+        interval="groups",
+    )
+)
+MERGED_90, MERGED_80 = (
+    register(
+        Protocol(
+            f"merged_{100 - held}",
+            f"Both folders merged, {100 - held}/{held} at random",
+            f"merged {100 - held}/{held}",
+            colour,
+            folds=1,
+            divide=lambda manifest, fold, held=held: merged(manifest, held / 100),
+        )
+    )
+    for held, colour in ((10, "#CC79A7"), (20, "#E69F00"))
 )
 REPORT_SPLITS = (TESTING_FOLDER, TRAINING_ONLY)  # the two splits that the report compares
 

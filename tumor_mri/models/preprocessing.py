@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from tumor_mri.datasets import decoding, download, manifests
 
-SIDE = 96  # pixels of a prepared scan
+SIDE = 96  # pixels of a prepared scan, unless a recipe asks for others
 SMALLEST = 32  # pixels per side: the smallest scan that is accepted
 SMALL = 96  # pixels per side of the reduced copy in which the head is searched for
 FRAME = 2  # pixels ignored at each border of that copy: some scans have a drawn frame
@@ -57,13 +57,13 @@ def find_head(scan: np.ndarray) -> tuple[float, float, float, float]:
     return columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down
 
 
-def crop_to_head(scan: np.ndarray) -> np.ndarray:
-    """The square around the head, with its proportions kept, uint8, (96, 96); black outside the scan."""
+def crop_to_head(scan: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The square around the head, with its proportions kept, uint8, (side, side); black outside the scan."""
     left, top, right, bottom = find_head(scan)
     half = max(right - left, bottom - top) * (0.5 + MARGIN)
     middle = np.array([left + right, top + bottom, left + right, top + bottom]) / 2
     box = np.rint(middle + half * np.array([-1, -1, 1, 1])).astype(int)
-    return _resize(Image.fromarray(scan).crop(tuple(int(edge) for edge in box)))
+    return _resize(Image.fromarray(scan).crop(tuple(int(edge) for edge in box)), side)
 
 
 def equalise(scan: np.ndarray, share: float = EQUALISED) -> np.ndarray:
@@ -87,26 +87,27 @@ def equalise(scan: np.ndarray, share: float = EQUALISED) -> np.ndarray:
     return np.rint(255 * ((1 - share) * stretched + share * rank)).astype(np.uint8)
 
 
-def prepare(scan: np.ndarray, *, crop: bool = True, equalised: bool = True) -> np.ndarray:
-    """A scan prepared for the residual network, uint8, (96, 96).
+def prepare(scan: np.ndarray, *, crop: bool = True, equalised: bool = True, side: int = SIDE) -> np.ndarray:
+    """A scan prepared for a network, uint8, (side, side).
 
     Args:
         scan: grey, uint8, (height, width).
         crop: crop to the head; otherwise the whole scan is resized to the square, as in the report.
         equalised: apply `equalise`.
+        side: of the result, in pixels.
 
     Example:
         >>> from tumor_mri.datasets import draw
         >>> prepare(draw("glioma_tumor")).shape
         (96, 96)
     """
-    square = crop_to_head(scan) if crop else _resize(Image.fromarray(scan))
+    square = crop_to_head(scan, side) if crop else _resize(Image.fromarray(scan), side)
     return equalise(square) if equalised else square
 
 
-def _resize(image):
-    shrinks = min(image.size) >= SIDE  # a box filter averages when it shrinks an image, but makes blocks when it enlarges one
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
+def _resize(image, side):
+    shrinks = min(image.size) >= side  # a box filter averages when it shrinks an image, but makes blocks when it enlarges one
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
 
 
 def load_prepared(
@@ -115,14 +116,15 @@ def load_prepared(
     *,
     crop: bool = True,
     equalised: bool = True,
+    side: int = SIDE,
     progress: bool = True,
 ) -> np.ndarray:
-    """All prepared scans in the order of the manifest, uint8, (rows, 96, 96); made once from the files, then read from a cache.
+    """All prepared scans in the order of the manifest, uint8, (rows, side, side); made once from the files, then cached.
 
     Args:
         manifest: table of the images; None for the manifest of the project.
         folder: the dataset's folder; None finds or downloads it, if the scans are not in the cache.
-        crop, equalised: see `prepare`.
+        crop, equalised, side: see `prepare`.
         progress: show a bar while the scans are prepared.
 
     Raises:
@@ -134,10 +136,10 @@ def load_prepared(
         found = download.locate(manifests.dataset_of(manifest)) if folder is None else Path(folder)
         manifests.check(found, manifest)
         paths = tqdm(manifest["path"], desc="preparing scans", unit="scan", disable=not progress)
-        return np.stack([prepare(read(found / path), crop=crop, equalised=equalised) for path in paths])
+        return np.stack([prepare(read(found / path), crop=crop, equalised=equalised, side=side) for path in paths])
 
     name = "-".join(["heads" if crop else "scans", *(["equalised"] if equalised else [])])
-    return decoding.cached(name, (SIDE, SIDE), manifest, make)
+    return decoding.cached(name, (side, side), manifest, make)
 
 
 def read(path: Path | str) -> np.ndarray:
