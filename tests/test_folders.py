@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tumor_mri import __main__ as cli
-from tumor_mri.audit import any_folder, near_copies
+from tumor_mri.audit import any_folder, near_copies, scans
 from tumor_mri.datasets import folders, manifests
 from tumor_mri.models import published
 
@@ -78,7 +78,7 @@ def test_a_folder_that_is_absent_or_locked_is_an_error(tmp_path, monkeypatch):
 def test_an_audit_follows_links_and_names_what_it_cannot_read(folder, monkeypatch):
     save(folder / "locked/2.png")
     lock(monkeypatch, "locked")
-    images, passed_over = any_folder.list_images(folder)
+    images, passed_over = scans.list_images(folder)
     assert images["path"].tolist() == ["here/0.png", "linked/1.png"] and passed_over == 0
     found = any_folder.audit_folder(folder)
     assert found.unreadable["path"].tolist() == ["here/again", "here/gone.png", "here/pipe.png", "locked"]

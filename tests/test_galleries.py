@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from tumor_mri.audit import near_copies, this_dataset
+from tumor_mri.audit import near_copies, scans
 from tumor_mri.datasets import download, manifests, protocols
 from tumor_mri.evaluation import scoring
 from tumor_mri.figures import galleries, scores, style
@@ -111,7 +111,7 @@ def test_without_thumbnails_the_manifest_tells_what_it_knows(chosen, manifest):
 def test_the_manifest_and_the_images_agree(chosen, manifest):
     rows = manifest[manifest["path"].isin([*chosen.val_paths[:40], *chosen.train_paths])].reset_index(drop=True)
     some = replace(chosen, val_paths=chosen.val_paths[:40])
-    found = gap.nearest_trained(some, rows, this_dataset.manifest_thumbnails(download.find(), rows))
+    found = gap.nearest_trained(some, rows, scans.manifest_thumbnails(download.find(), rows))
     stored = gap.nearest_trained(some, rows)
     known = stored["nearest"].notna()
     assert known.sum() > 20

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri.audit import near_copies, this_dataset
+from tumor_mri.audit import near_copies, scans
 from tumor_mri.datasets import download, manifests, protocols
 
 
@@ -67,7 +67,7 @@ def test_nothing_is_on_both_sides_of_a_grouped_fold(manifest, fold):
 @pytest.mark.needs_dataset
 def test_no_pair_of_near_copies_is_on_both_sides_of_a_grouped_fold(manifest):
     """Of all pairs in the images, not only each image's nearest, found as the groups' were."""
-    thumbnails = this_dataset.manifest_thumbnails(download.find(), manifest)
+    thumbnails = scans.manifest_thumbnails(download.find(), manifest)
     pairs = near_copies.near_copy_pairs(
         thumbnails, threshold=near_copies.NEAR_COPY + 0.001
     )  # JPEG decoders may differ by a grey level

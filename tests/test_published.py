@@ -104,10 +104,10 @@ def test_what_is_no_scan_is_one_clear_sentence_and_the_others_are_answered(netwo
     found.index = [name.split("/")[-1] for name in found.index]
     assert found["scan.png"] == ""
     assert "10 x 10 pixels: too few" in found["tiny.png"]
-    assert "half.png is no image that can be read" in found["half.png"]
-    assert found["notes.txt"].endswith("notes.txt is no image that can be read: its content is none that Pillow knows")
-    assert "void.tif is no image that can be read: none of its grey levels is a number" in found["void.tif"]
-    assert "odd.dds is no image that can be read" in found["odd.dds"]
+    assert "half.png cannot be read as an image: it is cut off" in found["half.png"]
+    assert found["notes.txt"].endswith("cannot be read as an image: it is empty, or in a format that Pillow does not know")
+    assert "void.tif has no grey level that is a number" in found["void.tif"]
+    assert "odd.dds cannot be read as an image" in found["odd.dds"]
     assert ".hidden" not in found
 
 
@@ -132,11 +132,16 @@ def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeyp
     (tmp_path / "notes.txt").write_text("no image")
     assert __main__.main(["predict", str(tmp_path)]) == 0
     printed = capsys.readouterr()
-    assert "scan.png" in printed.out and "notes.txt is no image" in printed.out and "not a diagnostic device" in printed.err
+    assert (
+        "scan.png" in printed.out
+        and "notes.txt cannot be read as an image" in printed.out
+        and "not a diagnostic device" in printed.err
+    )
     assert __main__.main(["predict", "--json", str(tmp_path / "scan.png")]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert set(row) == {
         "file",
+        "page",
         "problem",
         "answer",
         "abstains",

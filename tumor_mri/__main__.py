@@ -75,9 +75,28 @@ def _parser():
     audit = add("audit", _audit, "look for copies, patients on both sides of a split, label conflicts and shortcuts in a dataset")
     audit.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
     audit.add_argument("--output", type=Path, help="default: build/audit")
+    audit.add_argument("--against", type=Path, metavar="OTHER", help="tell which images of the folder are in another one too")
+    audit.add_argument(
+        "--patients", metavar="CSV_OR_REGEX", help="columns path and patient, or an expression whose first group is the patient"
+    )
+    audit.add_argument(
+        "--threshold",
+        type=_correlation,
+        default=0.99,
+        help="correlation of whole near-duplicates (default: 0.99)",
+    )
+    audit.add_argument(
+        "--fail-on",
+        action="append",
+        default=[],
+        choices=("leak", "conflict", "unreadable"),
+        help="end with status 1 if there is such a problem; may be given several times",
+    )
     manifest = add("manifest", _manifest, "list the images, with groups and folds that keep patients and copies together")
     manifest.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
-    manifest.add_argument("--patients", type=Path, metavar="CSV", help="columns path, or a pattern such as */p01_*, and patient")
+    manifest.add_argument(
+        "--patients", metavar="CSV_OR_REGEX", help="columns path and patient, or an expression whose first group is the patient"
+    )
     manifest.add_argument("--output", type=Path, help="default: build/manifest")
     manifest.add_argument(
         "--groups",
@@ -100,6 +119,11 @@ def _parser():
     predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
     predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
     predict.add_argument("--json", action="store_true", help="everything, as JSON, not a table")
+    which = predict.add_mutually_exclusive_group()
+    which.add_argument(
+        "--slice", type=_positive, metavar="N", help="which image of a file, from 1 (default: the first page, the middle slice)"
+    )
+    which.add_argument("--all-pages", action="store_true", help="every page or slice of each file")
     add("publish", _publish, "train the published network on all of Training, and write its weights and its record")
     add("inspect", _inspect, "train the report's network and ours again, and record their answers to clean and corrupted scans")
     reproduce = add("reproduce", _reproduce, "execute all notebooks and write them as web pages")
@@ -119,6 +143,16 @@ def _positive(text):
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number of at least 1 is needed, got {text!r}")
     return int(text)
+
+
+def _correlation(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.5 <= value < 1:
+        raise argparse.ArgumentTypeError(f"a number from 0.5 to below 1 is needed, got {text!r}")
+    return value
 
 
 def _study(name):
@@ -180,29 +214,50 @@ def _decode(options):
 
 def _audit(options):
     from tumor_mri import text
-    from tumor_mri.audit import any_folder, this_dataset
+    from tumor_mri.audit import any_folder, grouping, scans, this_dataset
     from tumor_mri.datasets import manifests
+    from tumor_mri.site import audit_report
 
     output, folder = _below_build(options.output, "audit"), options.folder or _here()
-    if options.folder:
-        found = any_folder.audit_folder(folder)
-    else:
-        found = this_dataset.audit_dataset(folder, manifests.load_manifest())
-    print(found)
-    tables = (found.facts, found.near_copies, found.unreadable)
-    files = {
-        output / name: table.to_csv(index=False, lineterminator="\n")
-        for name, table in zip(any_folder.TABLES, tables, strict=True)
-    }
-    if len(found.near_copies):
-        files[output / any_folder.GALLERY] = _gallery(found, folder)
-    output.mkdir(parents=True, exist_ok=True)
-    text.write_together(files)
+    if options.against:
+        return _compare(folder, options.against, output, options.threshold)
+    patients = grouping.load_patients(options.patients) if options.patients else None
+    with text.writable(output):
+        if options.folder:
+            found = any_folder.audit_folder(folder, patients, options.threshold)
+        elif patients is not None or options.threshold != any_folder.THRESHOLD:
+            raise ValueError("--patients and --threshold need a folder: the project's dataset has its own")
+        else:
+            found = this_dataset.audit_dataset(folder, manifests.load_manifest())
+        print(found)
+        tables = (found.facts, found.images, found.near_copies, found.groups, found.drift, found.unreadable)
+        files = {
+            output / name: table.to_csv(index=False, lineterminator="\n")
+            for name, table in zip(scans.OUTPUTS, tables, strict=True)
+        }
+        files[output / scans.JSON] = audit_report.as_json(found, folder)
+        files[output / scans.REPORT] = audit_report.build(found, folder)
+        if len(found.near_copies):
+            files[output / scans.GALLERY] = _gallery(found, folder)
+        text.write_together(files)
     if not len(found.near_copies):
-        (output / any_folder.GALLERY).unlink(missing_ok=True)  # an earlier audit's
-        print(f"The tables are in {output}; there is no gallery, as no near-copies were found")
-    else:
-        print(f"The tables and the gallery are in {output}")
+        (output / scans.GALLERY).unlink(missing_ok=True)  # an earlier audit's
+    print(f"Tables and pictures are in {output}; open {output / scans.REPORT} first")
+    problems = {name: count for name, count in found.problems().items() if count and name in options.fail_on}
+    if problems:
+        print(f"failed on {', '.join(f'{name} ({count:,})' for name, count in problems.items())}", file=sys.stderr)
+    return int(bool(problems))
+
+
+def _compare(folder, other, output, threshold):
+    from tumor_mri import text
+    from tumor_mri.audit import any_folder
+
+    with text.writable(output):
+        pairs, facts = any_folder.compare_folders(folder, other, threshold)
+        text.write_whole(output / "matches.csv", pairs.to_csv(index=False, lineterminator="\n"))
+    print(any_folder.facts_as_text(facts))
+    print(f"The pairs are in {output / 'matches.csv'}")
 
 
 def _manifest(options):
@@ -319,7 +374,8 @@ def _predict(options):
 
     files = published.files_in(options.path)
     print("Material for learning, not a diagnostic device.", file=sys.stderr)
-    found = published.predict(files, published.load(), progress=len(files) > 64)
+    number = options.slice - 1 if options.slice else None
+    found = published.predict(files, published.load(), len(files) > 64, number, options.all_pages)
     if options.json:
         found = found.assign(**{name: found[name].map(text.printable) for name in ("file", "problem")})
         print(found.to_json(orient="records", indent=2, force_ascii=False))

@@ -153,6 +153,26 @@ def whole(*paths: Path | str) -> Iterator:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def writable(folder: Path | str) -> Iterator[None]:
+    """Make sure that a folder can be written before long work begins. It is made, and removed again if the work fails.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder = Path(folder)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _temporary_beside(folder / "try").unlink()
+        yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def _temporary_beside(path):
     """A new empty file in the folder of `path`, hidden, and with its suffix."""
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)

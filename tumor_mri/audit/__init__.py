@@ -1,20 +1,22 @@
 """What a split hides: copies, near-duplicates, patients on both sides, sources, label conflicts, shortcuts."""
 
-from tumor_mri.audit.any_folder import Audit, Scans, audit_folder, byte_identical, list_images, shortcut
+from tumor_mri.audit.any_folder import Audit, audit_folder, compare_folders
+from tumor_mri.audit.facts import byte_identical, drift, shortcut
 from tumor_mri.audit.grouping import (
     build_manifest,
     check_committed,
     check_groups,
     fold_count,
+    folds_of,
     groups_table,
     load_known,
     load_patients,
 )
 from tumor_mri.audit.near_copies import AuditError, near_copy_pairs, near_copy_sets, nearest, one_nearest_neighbour, standardise
+from tumor_mri.audit.scans import Scans, list_images, manifest_thumbnails, training_split
 from tumor_mri.audit.this_dataset import (
     audit_dataset,
     label_conflicts,
-    manifest_thumbnails,
     neighbour_scores,
     testing_near_copies,
 )
@@ -29,7 +31,10 @@ __all__ = [
     "byte_identical",
     "check_committed",
     "check_groups",
+    "compare_folders",
+    "drift",
     "fold_count",
+    "folds_of",
     "groups_table",
     "label_conflicts",
     "list_images",
@@ -44,4 +49,5 @@ __all__ = [
     "shortcut",
     "standardise",
     "testing_near_copies",
+    "training_split",
 ]

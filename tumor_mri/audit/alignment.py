@@ -24,6 +24,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from tumor_mri.audit import near_copies
+from tumor_mri.datasets import image_files
 
 ALIGNED_COPY = 0.90  # score above which two images are aligned copies; chosen by `copy_calibration.calibrate`
 SIDE = 96  # pixels of a sketch
@@ -110,7 +111,7 @@ def _sketch(scan):
         grey, size = _grey(scan)
     except Exception as error:  # decoders fail in many ways
         name = f"array of shape {scan.shape}" if isinstance(scan, np.ndarray) else scan
-        raise AlignmentError(f"{name}: {error}") from None
+        raise AlignmentError(f"{name} {image_files.reason(error)}") from None
     box = head_box(np.asarray(grey))
     shrunk = grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)  # Pillow averages over what it shrinks
     return np.asarray(shrunk), np.array(box) / (grey.size * 2), np.array(size)
@@ -121,10 +122,12 @@ def _grey(scan):
     if isinstance(scan, np.ndarray):
         image = Image.fromarray(scan).convert("L")
         return image, image.size
-    with Image.open(scan) as image:
-        size = image.size
+    with image_files.open_quietly(scan) as image:
+        full = image.width, image.height
         image.draft("L", (2 * SIDE, 2 * SIDE))  # the JPEG decoder itself shrinks, several times faster
-        return image.convert("L"), size
+        grey = image_files.grey_image(image)
+    turned = (grey.width < grey.height) != (full[0] < full[1])  # by its EXIF orientation
+    return grey, full[::-1] if turned else full
 
 
 def head_box(grey: np.ndarray) -> tuple:

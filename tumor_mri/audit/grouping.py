@@ -8,17 +8,17 @@ links: another order of reading gives the same numbers.
 import fnmatch
 import hashlib
 import io
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
-from tumor_mri.audit import alignment, any_folder, near_copies, this_dataset
-from tumor_mri.datasets import manifests, protocols
+from tumor_mri.audit import alignment, near_copies, scans
+from tumor_mri.datasets import image_files, manifests, protocols
 
 KNOWN_SHA256 = "698aa1076139b901cc394872924c7de78eec0fc468555363d24a43dc1edcc5a2"  # of data/known_slices.csv
 KNOWN = ["cheng_slice", "cheng_label", "patient"]  # columns that no image tells by itself
@@ -74,12 +74,12 @@ def load_known() -> pd.DataFrame:
 def build_manifest(
     folder: str | Path,
     known: pd.DataFrame | None = None,
-    patients: pd.DataFrame | None = None,
+    patients: pd.DataFrame | str | None = None,
     version: int = VERSION,
 ) -> pd.DataFrame:
     """The manifest of ``<folder>/<class>/<image>`` or ``<folder>/<split>/<class>/<image>``: a row an image.
 
-    Of several splits the largest is taken for the one that trains; its rows come first, then those of the other splits, each by
+    Of several splits, `scans.training_split` says which one trains; its rows come first, then those of the other splits, each by
     class and name. Columns are those of `data/README.md`, `manifests.COLUMNS`; what nothing is known of is missing.
 
     Args:
@@ -96,7 +96,7 @@ def build_manifest(
             f"there is no version {version} of the groups: choose one of {', '.join(map(str, PAIRS_OF))}"
         )
     folder = Path(folder)
-    images, _ = any_folder.list_images(folder)
+    images, _ = scans.list_images(folder)
     images = images.iloc[_order(images)].reset_index(drop=True)
     table, thumbnails = _measure(folder, images)
     table = _with_known(table, known)
@@ -117,9 +117,8 @@ def _order(images):
 
 
 def _trains(table):
-    """Which rows are of the split that trains, the largest, bool, (rows,)."""
-    counts = table["split"].value_counts()
-    return (table["split"] == min(counts.index[counts == counts.max()])).to_numpy()
+    """Which rows are of the split that trains, bool, (rows,)."""
+    return (table["split"] == scans.training_split(table)).to_numpy()
 
 
 def _measure(folder, images):
@@ -132,13 +131,12 @@ def _measure(folder, images):
     def measure(path):
         try:
             content = (folder / path).read_bytes()
-            with Image.open(io.BytesIO(content)) as image:
+            with image_files.open_quietly(io.BytesIO(content)) as image:
                 size = image.size  # before `shrink`, which lets the decoder give a smaller image
-                return (hashlib.sha256(content).hexdigest(), len(content), *size), this_dataset.shrink(image)
+                return (hashlib.sha256(content).hexdigest(), len(content), *size), scans.shrink(image)
         except Exception as error:  # decoders fail in many ways
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise near_copies.AuditError(
-                f"{path} cannot be read ({reason}): repair or remove it; `tumor-mri audit` lists all such images"
+                f"{path} {image_files.reason(error)}: repair or remove it; `tumor-mri audit` lists all such images"
             ) from error
 
     with ThreadPoolExecutor() as pool:
@@ -154,14 +152,17 @@ def _with_known(table, known):
     return table.merge(known.astype(TYPES), on="sha256", how="left", validate="many_to_one")
 
 
-def load_patients(path: str | Path) -> pd.DataFrame:
-    """A table of one's own of patients: a CSV file with the columns path and patient.
+def load_patients(path: str | Path) -> pd.DataFrame | str:
+    """Who is on which image: a CSV file with the columns path and patient, or a regular expression.
 
-    A path is relative to the folder of images, with slashes, or a pattern for many: ``*/case012_*.png``.
+    A path is relative to the folder of images, with slashes, or a pattern for many: ``*/case012_*.png``. What does not end in
+    ``.csv`` and is no file is a regular expression; its first group is the patient: ``case([0-9]+)``.
 
     Raises:
-        AuditError: if it is no such table.
+        AuditError: if it is neither.
     """
+    if not str(path).lower().endswith(".csv") and not Path(path).exists():
+        return _checked_pattern(str(path))
     try:
         table = pd.read_csv(path, dtype="string")
     except ValueError as error:  # not a table, no text, or nothing in it
@@ -171,12 +172,32 @@ def load_patients(path: str | Path) -> pd.DataFrame:
     return table[["path", "patient"]].dropna()
 
 
-def patients_of(paths: Sequence[str], patients: pd.DataFrame) -> pd.Series:
-    """The patient of each path, (paths,), in order; missing if no line fits it. A whole path overrides patterns.
+def _checked_pattern(pattern):
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise near_copies.AuditError(f"{pattern!r} is neither a CSV file nor a regular expression: {error}") from None
+    if not groups:
+        raise near_copies.AuditError(f"the regular expression {pattern!r} needs a group for the patient, as in case([0-9]+)")
+    return pattern
+
+
+def patients_of(paths: Sequence[str], patients: pd.DataFrame | str) -> pd.Series:
+    """The patient of each path, (paths,), in order; missing if nothing fits it.
+
+    Args:
+        paths: of the images.
+        patients: a table with path (or a pattern) and patient, of which a whole path overrides patterns; or a regular expression
+            whose first group is the patient. See `load_patients`.
 
     Raises:
         AuditError: if a line fits no path, or one path has two patients.
     """
+    if isinstance(patients, str):
+        matches = [re.search(_checked_pattern(patients), path) for path in paths]
+        if not any(matches):
+            raise near_copies.AuditError(f"no image fits the regular expression {patients!r}")
+        return pd.Series([match and match[1] for match in matches], dtype="string")
     found = [[] for _ in paths]  # line and patient, of each line that fits
     row_of = {path: row for row, path in enumerate(paths)}
     for line, patient in patients.itertuples(index=False):
@@ -240,7 +261,11 @@ def fold_count(manifest: pd.DataFrame) -> tuple[int, str]:
     Each class needs a group for each fold: with a single group in a class there are no folds, 0.
     """
     rows = manifest[_trains(manifest)]
-    groups = rows.groupby("class")["group"].nunique()
+    return _fold_count(rows["class"], rows["group"])
+
+
+def _fold_count(classes, groups):
+    groups = pd.Series(np.asarray(groups)).groupby(np.asarray(classes)).nunique()
     fewest, count = groups.idxmin(), int(groups.min())
     if count >= protocols.GROUPED_FOLDS:
         return protocols.GROUPED_FOLDS, ""
@@ -255,14 +280,24 @@ def groups_table(manifest: pd.DataFrame, version: int = VERSION) -> pd.DataFrame
     a class has fewer groups (`fold_count`). Splits that do not train are of no fold.
     """
     fold = np.full(len(manifest), -1)
-    rows = np.flatnonzero(_trains(manifest))
-    count, _ = fold_count(manifest)
+    trains = _trains(manifest)
+    fold[trains] = folds_of(manifest.loc[trains, "class"], manifest.loc[trains, "group"])
+    return manifest[["path", "group"]].assign(fold=fold, version=version)
+
+
+def folds_of(classes: Sequence, groups: Sequence) -> np.ndarray:
+    """The fold in which each image validates, int64, (images,): up to 5 folds, stratified by class, groups whole, shuffled.
+
+    Args:
+        classes, groups: of the images, (images,). With a single group in a class there are no folds: all are -1.
+    """
+    count, _ = _fold_count(classes, groups)
+    fold = np.full(len(classes), -1)
     if count:
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=protocols.SPLIT_SEED)
-        training = manifest.iloc[rows]
-        for number, (_, validation) in enumerate(splitter.split(rows, training["class"], training["group"])):
-            fold[rows[validation]] = number
-    return manifest[["path", "group"]].assign(fold=fold, version=version)
+        for number, (_, validation) in enumerate(splitter.split(fold, classes, groups)):
+            fold[validation] = number
+    return fold
 
 
 def check_groups(manifest: pd.DataFrame) -> None:

@@ -1,13 +1,11 @@
 """Audit of the project's dataset: its images, with the patients, sources and splits of the manifest."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from tumor_mri.audit import any_folder, near_copies
+from tumor_mri.audit import any_folder, facts, near_copies, scans
 from tumor_mri.datasets import manifests, protocols
 
 
@@ -22,36 +20,13 @@ def audit_dataset(folder: str | Path, manifest: pd.DataFrame) -> any_folder.Audi
         DatasetError: if the folder's files are not those of the manifest.
     """
     manifests.check(folder, manifest)
-    scans = any_folder.read(folder, manifest[["path", "split", "class"]])
-    pairs = near_copies.near_copy_pairs(scans.thumbnails)
-    facts = any_folder.image_facts(scans, pairs, manifest["group"].to_numpy())
-    told = any_folder.told_pairs(pairs, scans.table, manifest["group"].to_numpy())
-    facts += [any_folder.fact("near-copy pairs that the manifest's groups separate", (~told["same_group"]).sum(), len(told))]
-    facts += manifest_facts(manifest, manifest_thumbnails(folder, manifest))
-    return any_folder.Audit(pd.DataFrame(facts), told, scans)
-
-
-def manifest_thumbnails(folder: str | Path, manifest: pd.DataFrame) -> np.ndarray:
-    """Thumbnails like those behind the manifest's `nearest_training_corr`, `near_copy` and `group`, float32, (rows, 1024)."""
-
-    def read(path):
-        with Image.open(Path(folder) / path) as image:
-            return shrink(image)
-
-    with ThreadPoolExecutor() as pool:
-        return np.stack(list(near_copies.progress_bar(pool.map(read, manifest["path"]), "shrink", len(manifest))))
-
-
-def shrink(image: Image.Image) -> np.ndarray:
-    """The thumbnail of an opened image that is not decoded yet, float32, (1024,), standardised.
-
-    A JPEG decoder itself shrinks the image, by 2, 4 or 8, to no less than 64 pixels a side; its rounded grey levels are then
-    averaged down to 32. Twice as fast as full decoding, but the last row and column of a shrunk image may cover less than the
-    others, by an amount that depends on its size, so that copies of different sizes correlate a little less.
-    """
-    image.draft("L", (2 * near_copies.SIDE, 2 * near_copies.SIDE))
-    grey = any_folder.grey_levels(image)
-    return near_copies.standardise(np.asarray(grey.resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX)))
+    found = scans.read(folder, manifest[["path", "split", "class"]])
+    pairs = any_folder.pairs_of(Path(folder), found)
+    groups = manifest["group"].to_numpy()
+    separated = groups[pairs["first"]] != groups[pairs["second"]]
+    after = [facts.fact("near-copy pairs that the manifest's groups separate", separated.sum(), len(pairs))]
+    after += manifest_facts(manifest, scans.manifest_thumbnails(folder, manifest))
+    return any_folder.audit_of(found, pairs, groups, [], after)
 
 
 def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:
@@ -111,17 +86,17 @@ def _source_facts(manifest):
     cheng = manifest["cheng_slice"].notna()
     groups = manifest.groupby(["split", "class"], sort=False)
     return [
-        any_folder.fact(f"{any_folder.folder_name(*key)}: slices of the Cheng set", cheng[rows.index].sum(), len(rows))
+        facts.fact(f"{facts.folder_name(*key)}: slices of the Cheng set", cheng[rows.index].sum(), len(rows))
         for key, rows in groups
     ]
 
 
 def _patient_facts(manifest):
     of_split = {split: set(rows["patient"].dropna()) for split, rows in manifest.groupby("split")}
-    facts = [any_folder.fact(f"{split}: known patients", len(of_split[split])) for split in manifests.SPLITS]
+    told = [facts.fact(f"{split}: known patients", len(of_split[split])) for split in manifests.SPLITS]
     both = of_split["Training"] & of_split["Testing"]
-    facts.append(any_folder.fact("patients of Testing who are in Training too", len(both), len(of_split["Testing"])))
-    return facts + [any_folder.fact("images of no known patient", manifest["patient"].isna().sum(), len(manifest))]
+    told.append(facts.fact("patients of Testing who are in Training too", len(both), len(of_split["Testing"])))
+    return told + [facts.fact("images of no known patient", manifest["patient"].isna().sum(), len(manifest))]
 
 
 def label_conflicts(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -135,10 +110,10 @@ def _label_facts(manifest, pairs):
     classes = manifest["class"].to_numpy()
     across = classes[pairs["first"]] != classes[pairs["second"]]
     return [
-        any_folder.fact("files whose class is another in the Cheng set", len(conflicts)),
-        any_folder.fact("slices that they are of", conflicts["cheng_slice"].nunique()),
-        any_folder.fact("patients that they are of", conflicts["patient"].nunique()),
-        any_folder.fact("near-copy pairs across classes, as in the manifest", across.sum(), len(pairs)),
+        facts.fact("files whose class is another in the Cheng set", len(conflicts)),
+        facts.fact("slices that they are of", conflicts["cheng_slice"].nunique()),
+        facts.fact("patients that they are of", conflicts["patient"].nunique()),
+        facts.fact("near-copy pairs across classes, as in the manifest", across.sum(), len(pairs)),
     ]
 
 
@@ -156,17 +131,17 @@ def _testing_facts(manifest, near, neighbour):
         "without a near-copy, but of a patient in Training": testing & ~near & known,
         "unseen: no near-copy, no patient in Training": testing & ~near & ~known,
     }
-    facts = []
+    told = []
     for text, part in parts.items():
-        facts.append(any_folder.fact(f"Testing, {text}", part.sum(), testing.sum()))
+        told.append(facts.fact(f"Testing, {text}", part.sum(), testing.sum()))
         found = manifest[part].groupby("class").size()  # a class without an image has no row
-        facts += [any_folder.fact(f"  of these {name}", count, part.sum()) for name, count in found.items()]
+        told += [facts.fact(f"  of these {name}", count, part.sum()) for name, count in found.items()]
     text = "nearest image in Training has the right class"
-    facts.append(any_folder.fact(f"Testing: {text}", right[testing].sum(), testing.sum()))
+    told.append(facts.fact(f"Testing: {text}", right[testing].sum(), testing.sum()))
     for name in manifests.dataset_of(manifest).classes:
-        facts.append(any_folder.fact(f"  of {name}", right[testing & (labels == name)].sum(), (testing & (labels == name)).sum()))
-    facts.append(any_folder.fact("  with a near-copy in Training", right[testing & near].sum(), (testing & near).sum()))
-    return facts + [any_folder.fact("  without", right[testing & ~near].sum(), (testing & ~near).sum())]
+        told.append(facts.fact(f"  of {name}", right[testing & (labels == name)].sum(), (testing & (labels == name)).sum()))
+    told.append(facts.fact("  with a near-copy in Training", right[testing & near].sum(), (testing & near).sum()))
+    return told + [facts.fact("  without", right[testing & ~near].sum(), (testing & ~near).sum())]
 
 
 def _random_split_facts(manifest, thumbnails):
@@ -176,11 +151,11 @@ def _random_split_facts(manifest, thumbnails):
     known = validation["patient"].dropna()
     right = near_copies.one_nearest_neighbour(thumbnails, manifest["class"], split.validation, split.train)
     return [
-        any_folder.fact("split B: validation images", len(validation)),
-        any_folder.fact("  byte-identical to one that trains", validation["sha256"].isin(train["sha256"]).sum(), len(validation)),
-        any_folder.fact("  in a group with one that trains", validation["group"].isin(train["group"]).sum(), len(validation)),
-        any_folder.fact("  of known patients, the patient trains too", known.isin(train["patient"].dropna()).sum(), len(known)),
-        any_folder.fact("  nearest image that trains has the right class", right.sum(), len(right)),
+        facts.fact("split B: validation images", len(validation)),
+        facts.fact("  byte-identical to one that trains", validation["sha256"].isin(train["sha256"]).sum(), len(validation)),
+        facts.fact("  in a group with one that trains", validation["group"].isin(train["group"]).sum(), len(validation)),
+        facts.fact("  of known patients, the patient trains too", known.isin(train["patient"].dropna()).sum(), len(known)),
+        facts.fact("  nearest image that trains has the right class", right.sum(), len(right)),
     ]
 
 
@@ -191,6 +166,6 @@ def _cheng_facts(manifest, thumbnails):
     allowed = near_copies.one_nearest_neighbour(thumbnails, labels, rows, rows)
     banned = near_copies.one_nearest_neighbour(thumbnails, labels, rows, rows, groups=manifest["patient"])
     return [
-        any_folder.fact("Training, Cheng slices: nearest of them has the right class", allowed.sum(), len(allowed)),
-        any_folder.fact("  the same, neighbours of the same patient banned", banned.sum(), len(banned)),
+        facts.fact("Training, Cheng slices: nearest of them has the right class", allowed.sum(), len(allowed)),
+        facts.fact("  the same, neighbours of the same patient banned", banned.sum(), len(banned)),
     ]

@@ -5,6 +5,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SYSTEM = ("__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information", "@eaDir", "Thumbs.db", "desktop.ini")
 FOLDER = "is a folder"  # the obstacle that a listing looks behind
 
 
@@ -37,6 +38,16 @@ def obstacle(path: Path | str) -> str:
     except OSError as error:
         return f"is a folder that cannot be opened: {error.strerror}"
     return FOLDER
+
+
+def is_hidden(path: Path | str) -> bool:
+    """Whether a path, relative to the folder in question, is hidden or a system's own, such as ``.git`` or ``__MACOSX``.
+
+    Example:
+        >>> is_hidden("Training/.ipynb_checkpoints/1.jpg")
+        True
+    """
+    return any(part.startswith(".") or part in SYSTEM for part in Path(path).parts)
 
 
 def listing(folder: Path | str) -> Listing:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tumor_mri import stats
-from tumor_mri.datasets import decoding, manifests, phantoms, protocols
+from tumor_mri.datasets import decoding, image_files, manifests, phantoms, protocols
 from tumor_mri.evaluation import corruptions, scoring
 from tumor_mri.figures import style
 from tumor_mri.models import preprocessing
@@ -20,7 +20,7 @@ from tumor_mri.study import inspection
 
 def _scan(path, folder, seed=0):
     """A scan at full size, grey, uint8, or a phantom of its class if `folder` is None."""
-    return phantoms.draw(Path(path).parent.name, seed) if folder is None else preprocessing.read(Path(folder) / path)
+    return phantoms.draw(Path(path).parent.name, seed) if folder is None else image_files.read(Path(folder) / path)
 
 
 def _first_of_each_class(manifest):

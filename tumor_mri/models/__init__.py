@@ -18,7 +18,7 @@ from tumor_mri.models.networks import (
     label,
     parameter_count,
 )
-from tumor_mri.models.preprocessing import crop_to_head, equalise, find_head, load_prepared, prepare, read
+from tumor_mri.models.preprocessing import crop_to_head, equalise, find_head, load_prepared, prepare
 from tumor_mri.models.published import PredictionError, Published, about, as_text, load, predict
 from tumor_mri.models.recipes import LABEL_SMOOTHING, PREPARED, RECIPES, REPORT, WARM_UP, Recipe
 
@@ -59,5 +59,4 @@ __all__ = [
     "parameter_count",
     "predict",
     "prepare",
-    "read",
 ]

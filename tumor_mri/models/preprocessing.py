@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from scipy import ndimage
 from tqdm.auto import tqdm
 
-from tumor_mri.datasets import decoding, download, manifests
+from tumor_mri.datasets import decoding, download, image_files, manifests
 
 SIDE = 96  # pixels of a prepared scan, unless a recipe asks for others
-SMALLEST = 32  # pixels per side: the smallest scan that is accepted
 SMALL = 96  # pixels per side of the reduced copy in which the head is searched for
 FRAME = 2  # pixels ignored at each border of that copy: some scans have a drawn frame
 EDGE_BRIGHTNESS = 0.12  # threshold for the edge of the head, from the background (0) to bright tissue (1)
@@ -136,52 +135,10 @@ def load_prepared(
         found = download.locate(manifests.dataset_of(manifest)) if folder is None else Path(folder)
         manifests.check(found, manifest)
         paths = tqdm(manifest["path"], desc="preparing scans", unit="scan", disable=not progress)
-        return np.stack([prepare(read(found / path), crop=crop, equalised=equalised, side=side) for path in paths])
+        return np.stack([prepare(image_files.read(found / path), crop=crop, equalised=equalised, side=side) for path in paths])
 
     name = "-".join(["heads" if crop else "scans", *(["equalised"] if equalised else [])])
     return decoding.cached(name, (side, side), manifest, make)
-
-
-def read(path: Path | str) -> np.ndarray:
-    """An image file as grey levels, uint8, (height, width).
-
-    The EXIF orientation is applied, and transparent pixels become black. If a file holds several images, the first is read.
-    Images of more than 8 bits are scaled to their own range.
-
-    Raises:
-        ValueError: if the file is not a readable image, holds no number, or is too small to show a head; the message names the
-            file and the reason.
-    """
-    try:
-        with Image.open(path) as image:
-            grey = _grey_levels(ImageOps.exif_transpose(image))
-    except Exception as error:  # Pillow raises many types of error, and one bad file must not stop a whole folder
-        raise ValueError(f"{path} is no image that can be read: {_reason(error)}") from None
-    if min(grey.shape) < SMALLEST:
-        size = f"{grey.shape[1]} x {grey.shape[0]} pixels"
-        raise ValueError(f"{path} has {size}: too few to show a head, at least {SMALLEST} per side are needed")
-    return grey
-
-
-def _reason(error):
-    if isinstance(error, UnidentifiedImageError):
-        return "its content is none that Pillow knows"
-    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-
-
-def _grey_levels(image):
-    if image.mode.startswith(("I", "F")):
-        levels = np.asarray(image, dtype=float)
-        numbers = levels[np.isfinite(levels)]
-        if numbers.size == 0:
-            raise ValueError("none of its grey levels is a number")
-        low, high = numbers.min(), numbers.max()
-        scaled = (np.clip(levels, low, high) - low) / max(high - low, 1e-9)
-        return np.rint(255 * np.nan_to_num(scaled)).astype(np.uint8)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return np.asarray(image.convert("L"))
 
 
 def vary(scan: np.ndarray, generator: np.random.Generator, families: Iterable[str]) -> np.ndarray:

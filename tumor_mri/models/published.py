@@ -18,8 +18,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
-from tumor_mri.datasets import folders, manifests
-from tumor_mri.models import networks, preprocessing, recipes
+from tumor_mri.datasets import folders, image_files, manifests
+from tumor_mri.models import networks, recipes
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +75,7 @@ def load(folder: Path | str = FOLDER) -> Published:
         features, paths = unit_length(stored["features"].astype(np.float32)), stored["paths"]
     # the network is built from code and only its weights are loaded: one version of Keras cannot read a model saved by another
     whole = SimpleNamespace(widths=(), without="")
-    size = recipe().view(np.zeros((preprocessing.SMALLEST, preprocessing.SMALLEST), dtype=np.uint8), whole.without).shape
+    size = recipe().view(np.zeros((image_files.SMALLEST, image_files.SMALLEST), dtype=np.uint8), whole.without).shape
     model = networks.get(NETWORK).build(whole, (*size, recipe().channels), len(DATASET.classes))
     try:
         model.load_weights(folder / MODEL)
@@ -143,49 +143,63 @@ def files_in(path: Path | str) -> list[Path]:
     if obstacle != folders.FOLDER:
         raise PredictionError(f"{path} {obstacle}: name an image file or a folder of them")
     found = folders.listing(path)
-    shown = [file for file in sorted([*found.files, *found.left_out]) if not _is_hidden(file.relative_to(path))]
+    shown = [file for file in sorted([*found.files, *found.left_out]) if not folders.is_hidden(file.relative_to(path))]
     if not shown:
         raise PredictionError(f"{path} holds no files")
     return shown
 
 
-def _is_hidden(path):
-    return any(part.startswith(".") for part in path.parts)
-
-
-def predict(files: Sequence[Path | str], published: Published, progress: bool = False) -> pd.DataFrame:
+def predict(
+    files: Sequence[Path | str],
+    published: Published,
+    progress: bool = False,
+    number: int | None = None,
+    all_pages: bool = False,
+) -> pd.DataFrame:
     """Predictions of the published network for image files.
 
     Args:
-        files: paths of image files: any format that Pillow reads, grey or colour, at least `preprocessing.SMALLEST` pixels per
+        files: paths of image files: any format that `image_files.read_picture` reads, at least `image_files.SMALLEST` pixels per
             side.
         published: the network, see `load`.
         progress: show a bar.
+        number: which image of each file, from 0; None for the first page or the middle slice.
+        all_pages: predict every image of each file; a row each.
 
     Returns:
-        One row per file. Columns: file; problem (why it cannot be read; if it is not empty, the other columns are); answer (class
-        name); abstains (whether the network abstains); confidence (calibrated, 0 to 1); a probability for each class name.
-        The last three describe the Training scan whose features are most similar: nearest (its path), nearest_class and
-        similarity (cosine).
+        One row per image. Columns: file; page (such as ``1 of 3``; empty if the file holds one image); problem (why it cannot be
+        read; if it is not empty, the other columns are); answer (class name); abstains (whether the network abstains); confidence
+        (calibrated, 0 to 1); a probability for each class name. The last three describe the Training scan whose features are most
+        similar: nearest (its path), nearest_class and similarity (cosine).
     """
+    asked = [(file, one) for file in files for one in (range(_count(file)) if all_pages else [number])]
     rows = []
-    for start in tqdm(range(0, len(files), 64), disable=not progress, desc="predicting", unit="batch"):
-        rows += _predict_batch(files[start : start + 64], published)
-    return pd.DataFrame(rows, columns=["file", "problem", "answer", "abstains", "confidence", *DATASET.labels, *NEAREST])
+    for start in tqdm(range(0, len(asked), 64), disable=not progress, desc="predicting", unit="batch"):
+        rows += _predict_batch(asked[start : start + 64], published)
+    return pd.DataFrame(rows, columns=["file", "page", "problem", "answer", "abstains", "confidence", *DATASET.labels, *NEAREST])
 
 
-def _predict_batch(files, published):
-    scans, problems = {}, {}
-    for file in files:
+def _count(file):
+    return 1 if folders.obstacle(file) else image_files.count(file)
+
+
+def _predict_batch(asked, published):
+    rows, scans = [], []
+    for file, number in asked:
+        rows.append({"file": str(file), "page": "", "problem": ""})
         if obstacle := folders.obstacle(file):  # a pipe would be waited for without end
-            problems[file] = f"{file} {obstacle}"
+            rows[-1]["problem"] = f"{file} {obstacle}"
             continue
         try:
-            scans[file] = recipe().view(preprocessing.read(file), "")
+            picture = image_files.read_picture(file, number)
         except ValueError as error:
-            problems[file] = str(error)
-    answers = dict(zip(scans, _answers(np.stack(list(scans.values())), published), strict=True)) if scans else {}
-    return [{"file": str(file), "problem": problems.get(file, ""), **answers.get(file, {})} for file in files]
+            rows[-1]["problem"] = str(error)
+            continue
+        if picture.count > 1:
+            rows[-1]["page"] = f"{picture.number + 1} of {picture.count}"
+        scans.append(recipe().view(picture.grey, ""))
+    answers = _answers(np.stack(scans), published) if scans else iter(())
+    return [row if row["problem"] else row | next(answers) for row in rows]
 
 
 def _answers(scans, published):
@@ -216,6 +230,7 @@ def as_text(found: pd.DataFrame) -> str:
         nearest = [f"{row.nearest} (cosine {row.similarity:.3f})" for row in read.itertuples()]
         columns = {
             "file": read["file"],
+            **({"page": read["page"]} if read["page"].any() else {}),
             "answer": read["answer"],
             **shares,
             "": advice,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests
@@ -105,27 +105,27 @@ def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = ""
     for name, notebook in notebooks.items():
         text.write_whole(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
         pages.append(_page(name, notebook, output, repository))
-    shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": _style()}
+    shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": style()}
     for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
         about = {"title": page.title, "description": page.question, "here": page.name, "root": ""}
-        content = _fill("notebook", page=page, before=before, after=after, **about, **shared)
+        content = fill("notebook", page=page, before=before, after=after, **about, **shared)
         text.write_whole(output / f"{page.name}.html", content)
     about = {"title": project, "description": story, "spanish": spanish, "here": "index", "root": ""}
     about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
-    text.write_whole(output / "index.html", _fill("index", verdicts=_verdicts(), **about, **shared))
+    text.write_whole(output / "index.html", fill("index", verdicts=_verdicts(), **about, **shared))
     _write_api(output / "api", shared)
     return output / "index.html"
 
 
 def _write_api(folder, shared):
     """The pages of the package below a folder, in the frame of the others."""
-    style = _style(".pdoc-code") + (TEMPLATES / "api.css").read_text(encoding="utf-8")
+    api_style = style(".pdoc-code") + (TEMPLATES / "api.css").read_text(encoding="utf-8")
     pages, search = api.build()
     for page in pages:
         path = folder / page.path
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {"title": page.title, "description": page.description, "body": page.body, "here": "api"}
-        content = _fill("api", **shared | about | {"root": "../" * (page.path.count("/") + 1), "style": style})
+        content = fill("api", **shared | about | {"root": "../" * (page.path.count("/") + 1), "style": api_style})
         text.write_whole(path, content)
     text.write_whole(folder / "search.js", search)
 
@@ -195,7 +195,7 @@ def _verdicts():
     return claims.verdicts(catalogue.recorded("sweep-widths"), manifests.load_manifest())
 
 
-def _style(code=".highlight"):
+def style(code: str = ".highlight") -> str:
     """The style of a page, with the colours of code for elements of a class."""
     from pygments.formatters import HtmlFormatter
 
@@ -204,7 +204,8 @@ def _style(code=".highlight"):
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}"
 
 
-def _fill(template, **values):
+def fill(template: str, **values: Any) -> str:
+    """A template of this room, filled in."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

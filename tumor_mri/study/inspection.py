@@ -15,9 +15,9 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
-from tumor_mri.datasets import download, manifests, protocols
+from tumor_mri.datasets import download, image_files, manifests, protocols
 from tumor_mri.evaluation import corruptions, scoring
-from tumor_mri.models import gradcam, preprocessing, published, recipes
+from tumor_mri.models import gradcam, published, recipes
 from tumor_mri.runs import configs, training
 
 FOLDER = manifests.DATA / "inspection"  # committed
@@ -80,7 +80,7 @@ def look(
         progress: show a progress bar.
     """
     paths = list(paths)
-    scans = {path: preprocessing.read(Path(folder) / path) for path in paths}
+    scans = {path: image_files.read(Path(folder) / path) for path in paths}
     good = np.stack([view(config, scan) for scan in scans.values()])
     model = training.load_trained(config, good.shape[1:], trained)
     probabilities = []
