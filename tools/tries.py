@@ -66,6 +66,7 @@ class Try:
     weights: str | None = "imagenet"
 
 
+ALL_STYLES = "amplitude+convolution+resolution+histogram"
 TRIES = {
     "base": Try(),
     "amplitude": Try(style="amplitude"),
@@ -73,7 +74,12 @@ TRIES = {
     "resolution": Try(style="resolution"),
     "histogram": Try(style="histogram"),
     "mixstyle": Try(mixstyle=True),
-    "styles": Try(style="amplitude+convolution+resolution+histogram", style_share=0.3),
+    "styles": Try(style=ALL_STYLES, style_share=0.3),
+    "styles, 24 epochs": Try(style=ALL_STYLES, style_share=0.3, epochs=24),
+    "styles, 160 pixels": Try(style=ALL_STYLES, style_share=0.3, pixels=160),
+    "more styles": Try(style=ALL_STYLES, style_share=0.6, epochs=16),
+    "styles and mixup": Try(style=ALL_STYLES, style_share=0.3, mixup=0.2),
+    "styles and mixstyle": Try(style=ALL_STYLES, style_share=0.3, mixstyle=True),
 }
 
 
@@ -250,7 +256,7 @@ def train(attempt, part, seed):
 
 def finish(name, part, seed):
     """Train a part of a try, unless it is kept already."""
-    path = OUT / f"{name}-{part}-seed{seed}.npz"
+    path = OUT / f"{name.replace(', ', '-').replace(' ', '_')}-{part}-seed{seed}.npz"
     if path.exists():
         return
     started = time.perf_counter()
@@ -262,7 +268,7 @@ def finish(name, part, seed):
 
 def scores(name, seed):
     """The row of a try; None if one of its parts is missing."""
-    files = {part: OUT / f"{name}-{part}-seed{seed}.npz" for part in PARTS}
+    files = {part: OUT / f"{name.replace(', ', '-').replace(' ', '_')}-{part}-seed{seed}.npz" for part in PARTS}
     if not all(path.exists() for path in files.values()):
         return None
     kept = {part: dict(np.load(path)) for part, path in files.items()}
