@@ -116,6 +116,13 @@ def _parser():
     claims = add("claims", _claims, "compare the report's claims C1 to C9 with the recorded runs")
     claims.add_argument("--write", action="store_true", help="and write the verdicts into the table of README.md")
     add("benchmark", _benchmark, "recompute the baselines of BENCHMARK.md, and write its tables and those of MODEL_CARD.md")
+    score = add("score", _score, "score predictions from any tool, beside the published rows; BENCHMARK.md says how")
+    score.add_argument("predictions", type=Path, metavar="CSV", help="columns path, fold, a probability for each class folder")
+    score.add_argument("--name", help="of the network, in the table (default: the file's)")
+    score.add_argument("--protocol", help="of all rows, if there is no such column")
+    score.add_argument("--output", type=Path, help="default: build/scores")
+    folds = add("folds", _folds, "print which images train and which validate under a protocol, as CSV")
+    folds.add_argument("--protocol", default="grouped", help="default: grouped")
     predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
     predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
     predict.add_argument("--json", action="store_true", help="everything, as JSON, not a table")
@@ -325,6 +332,38 @@ def _benchmark(options):
     documents.write_page(scores)
     documents.write_card(scores, manifest)
     print(benchmark.as_markdown(scores))
+
+
+def _score(options):
+    import re
+
+    import pandas as pd
+
+    from tumor_mri import text
+    from tumor_mri.datasets import manifests
+    from tumor_mri.evaluation import benchmark, submissions
+
+    output = _below_build(options.output, "scores")
+    manifest = manifests.load_manifest()
+    name = options.name or re.sub(r"[^A-Za-z0-9_.]", "_", options.predictions.stem)
+    found = submissions.read(options.predictions, name, manifest, options.protocol)
+    with text.writable(output):
+        mine = benchmark.score(found, manifest)
+        published = benchmark.table(manifest)
+        beside = pd.concat([published[published["protocol"].isin(mine["protocol"])], mine], ignore_index=True)
+        path = output / f"{name}.csv"
+        text.write_whole(path, mine.to_csv(index=False, lineterminator="\n"))
+        text.write_whole(path.with_suffix(".md"), benchmark.as_markdown(beside) + "\n")
+    print(benchmark.as_markdown(beside))
+    print(f"The last {'row is' if len(mine) == 1 else f'{len(mine)} rows are'} yours. Nothing shows how the network was trained.")
+    print(f"They are in {path}, with all digits")
+
+
+def _folds(options):
+    from tumor_mri.datasets import manifests
+    from tumor_mri.evaluation import submissions
+
+    print(submissions.folds_table(options.protocol, manifests.load_manifest()).to_csv(index=False, lineterminator="\n"), end="")
 
 
 def _train(options):

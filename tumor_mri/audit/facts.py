@@ -132,7 +132,7 @@ def _near_copy_facts(table, pairs):
 
 
 def _near_training(table, pairs):
-    """Whether each image is linked to one of the split that trains by near-duplicates, directly or by a chain; bool, (images,)."""
+    """Whether near-duplicates link each image to the split that trains, directly or by a chain, bool, (images,)."""
     sets = near_copies.near_copy_sets(len(table), pairs)
     return np.isin(sets, sets[_trains(table)]) & ~_trains(table)
 

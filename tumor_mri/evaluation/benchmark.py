@@ -18,7 +18,7 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from tumor_mri import stats, text
+from tumor_mri import text
 from tumor_mri.audit import grouping, near_copies
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import comparisons, ensembles, scoring
@@ -30,7 +30,9 @@ BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
 PUBLIC = manifests.DATA / "public.csv"  # results published by others, with their addresses
 OWN_RUNS = manifests.ROOT / "build" / "benchmark"  # of a reader's own networks
 ACCURACY = ["network", "protocol", "seeds", "accuracy", "low", "high", "seeds_low", "seeds_high"]
-FURTHER = ["balanced", "at_best_epoch", "unseen_testing"]
+FURTHER = ["balanced", "mcc", "auroc", "brier", "log_loss", "at_best_epoch", "unseen_recall"]
+NOT_SHARES = ("mcc", "auroc", "brier", "log_loss")  # printed as they are; the other columns are shares of 1
+UNSEEN_LEAST = 20  # images of a class in unseen Testing, for its recall to count in `unseen_recall`
 
 
 def columns(manifest: pd.DataFrame) -> list[str]:
@@ -135,10 +137,14 @@ def score(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFram
 
     Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
     (its 95 % interval over groups), seeds_low and seeds_high (its 95 % interval over seeds; NaN for fewer than three), balanced
-    (balanced accuracy, the mean recall of the classes, cross-fitted), at_best_epoch (accuracy at the epoch chosen on the images
-    scored, which flatters), unseen_testing and unseen_glioma, _meningioma, _pituitary (accuracy and recalls on unseen Testing;
-    NaN if Testing chose the epoch). If the number of epochs was fixed beforehand, no epoch was chosen: at_best_epoch is NaN, and
-    unseen Testing is scored.
+    (balanced accuracy, the mean recall of the classes) and mcc (Matthews' correlation coefficient of Gorodkin, 2004, -1 to 1),
+    both cross-fitted; auroc (area under the ROC curve, each class against the rest, mean over classes), brier (the sum over
+    classes of the squared errors, 0 to 2) and log_loss (in nats), from the probabilities of the restored network, mean over
+    trainings; at_best_epoch (accuracy at the epoch chosen on the images scored, which flatters); unseen_recall (on unseen
+    Testing, the mean recall of the classes that have at least `UNSEEN_LEAST` images) and unseen_glioma, _meningioma, _pituitary
+    (the recalls). A network that always gives one answer has an unseen_recall of 0.5, though its accuracy there can be higher
+    than a good network's. The unseen columns are NaN if Testing chose the epoch or was not predicted. If the number of epochs was
+    fixed beforehand, at_best_epoch is NaN, and unseen Testing is scored.
 
     Raises:
         EvaluationError: if the runs must not be compared, or a seed lacks a fold of its protocol or has one twice.
@@ -183,77 +189,115 @@ def _score_runs(runs, manifest):
         "accuracy": scoring.per_image(images)["right"].mean(),
         **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals, strict=True)),
         "balanced": images.groupby(["seed", "class"])["right"].mean().mean(),
+        **pd.DataFrame([_probability_scores(run, manifest) for run in runs]).mean().to_dict(),
     }
     if runs[0].chose_epoch:
         row["at_best_epoch"] = images["right_at_best"].mean()
         if protocols.is_unseen(runs[0].val_paths, manifest).any():  # these images chose the epoch
             return row
+    if any(len(run.test_paths) == 0 for run in runs) or protocols.is_unseen(runs[0].train_paths, manifest).any():
+        return row  # a submission without Testing, or networks that trained on it
     unseen = [_score_unseen(run.test_probabilities.argmax(axis=1), manifest) for run in runs]
     return row | pd.DataFrame(unseen).mean().to_dict()
 
 
+def _probability_scores(run, manifest):
+    """Matthews' coefficient of the cross-fitted classes, and what the probabilities of the restored network give; mcc, auroc,
+    brier, log_loss. The area is NaN if a class has no image."""
+    actual = scoring.truth(run.val_paths, manifest)
+    classes = scoring.cross_fitted_classes(run, manifest)
+    classes = classes if run.chose_epoch else classes[:1]
+    shares = run.val_probabilities.astype(float)
+    shares = np.clip(shares, 0, 1) / np.clip(shares, 0, 1).sum(axis=1, keepdims=True)
+    one_hot = np.eye(shares.shape[1])[actual]
+    areas = [
+        metrics.roc_auc_score(one_hot[:, index], shares[:, index]) if 0 < one_hot[:, index].sum() < len(actual) else np.nan
+        for index in range(shares.shape[1])
+    ]
+    return {
+        "mcc": np.mean([metrics.matthews_corrcoef(actual, row) for row in classes]),
+        "auroc": np.mean(areas),
+        "brier": ((shares - one_hot) ** 2).sum(axis=1).mean(),
+        "log_loss": -np.log(np.clip(shares[np.arange(len(actual)), actual], 1e-7, 1)).mean(),
+    }
+
+
 def _score_unseen(classes, manifest):
-    """Accuracy and recalls on unseen Testing, from the predicted classes of all of Testing in the manifest's order."""
+    """Recalls on unseen Testing, from the predicted classes of all of Testing in the manifest's order."""
     testing = np.flatnonzero(manifests.is_testing(manifest))
     kept = np.isin(testing, protocols.unseen_testing(manifest))
     actual, labels = manifests.class_indices(manifest)[testing][kept], manifests.dataset_of(manifest).labels
     right = classes[kept] == actual
-    recalls = {_unseen_column(labels[index]): right[actual == index].mean() for index in np.unique(actual)}
-    return {"unseen_testing": right.mean(), **recalls}
+    recalls = {index: right[actual == index].mean() for index in np.unique(actual)}
+    many = [recall for index, recall in recalls.items() if (actual == index).sum() >= UNSEEN_LEAST]
+    return {"unseen_recall": np.mean(many), **{_unseen_column(labels[index]): recall for index, recall in recalls.items()}}
 
 
 def baselines(images: np.ndarray, prepared: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Scores of two baselines without a network: 1-nearest neighbour and logistic regression, on thumbnails of 32 x 32.
+    """Scores of baselines without a network: constant answers, and 1-nearest neighbour and logistic regression on thumbnails.
 
-    The columns are those of `score`.
+    The columns are those of `score`. The constants show what a figure is worth: *class prior* answers with the shares of the
+    classes in the training images, *always glioma* with the first class.
 
     Args:
         images: uint8, (rows of the manifest, 150, 150).
         prepared: the same scans without traces of their source, uint8, (rows, 96, 96): `preprocessing.load_prepared`.
         manifest: table of the images.
     """
-    methods = {"1-nearest neighbour": _nearest_class, "logistic regression": _linear_class}
-    rows = []
+    first = manifests.dataset_of(manifest).labels[0]
+    methods = {f"always {first}": _first_class, "class prior": _prior}
+    rows = [_baseline(name, method, np.zeros((len(manifest), 1)), manifest) for name, method in methods.items()]
     for what, scans in {"": images, ", prepared scans": prepared}.items():
         thumbnails = np.stack([near_copies.standardise(_shrink(scan)) for scan in scans])
-        for name, classify in methods.items():
-            for protocol in protocols.in_benchmark():
-                scores = _score_baseline(classify, thumbnails, manifest, protocol)
-                rows.append({"network": name + what, "protocol": protocol.name, **scores})
-    return pd.DataFrame(rows, columns=columns(manifest))
+        for name, method in {"1-nearest neighbour": _nearest_class, "logistic regression": _linear_class}.items():
+            rows.append(_baseline(name + what, method, thumbnails, manifest))
+    return pd.concat(rows, ignore_index=True)
 
 
 def _shrink(image):
     return np.asarray(Image.fromarray(image).convert("F").resize((near_copies.SIDE, near_copies.SIDE), Image.Resampling.BOX))
 
 
+def _first_class(thumbnails, labels, train, asked):
+    return np.tile(np.eye(labels.max() + 1)[0], (len(asked), 1))
+
+
+def _prior(thumbnails, labels, train, asked):
+    return np.tile(np.bincount(labels[train]) / len(train), (len(asked), 1))
+
+
 def _nearest_class(thumbnails, labels, train, asked):
     neighbour, _ = near_copies.nearest(thumbnails, asked, train)
-    return labels[neighbour]
+    return np.eye(labels.max() + 1)[labels[neighbour]]
 
 
 def _linear_class(thumbnails, labels, train, asked):
     scale = thumbnails.shape[1] ** 0.5  # from norm 1 to a standard deviation of 1, which the penalty assumes
     model = LogisticRegression(C=0.01, solver="newton-cg").fit(scale * thumbnails[train], labels[train])
-    return model.predict(scale * thumbnails[asked])
+    return model.predict_proba(scale * thumbnails[asked])
 
 
-def _score_baseline(classify, thumbnails, manifest, protocol):
-    labels, groups = manifests.class_indices(manifest), manifest["group"].to_numpy()
+def _baseline(name, method, thumbnails, manifest):
+    """The rows of one baseline. `method` gives probabilities for the images asked for, from the images to train on."""
+    labels, paths = manifests.class_indices(manifest), manifest["path"].to_numpy()
     testing = np.flatnonzero(manifests.is_testing(manifest))
-    rows, predicted, unseen = [], [], []
-    for fold in range(protocol.folds):
-        split = protocol.split(manifest, fold)
-        rows.append(split.validation)
-        classes = classify(thumbnails, labels, split.train, np.concatenate([split.validation, testing]))
-        predicted.append(classes[: len(split.validation)])
-        unseen.append(_score_unseen(classes[len(split.validation) :], manifest))
-    rows, predicted = np.concatenate(rows), np.concatenate(predicted)
-    right = predicted == labels[rows]
-    low, high = stats.group_interval(right, groups[rows])
-    figures = {"seeds": 0, "accuracy": right.mean(), "low": low, "high": high}
-    figures["balanced"] = metrics.balanced_accuracy_score(labels[rows], predicted)
-    return figures | pd.DataFrame(unseen).mean().to_dict()
+    answers = []
+    for protocol in protocols.in_benchmark():
+        for fold in range(protocol.folds):
+            split = protocol.split(manifest, fold)
+            found = method(thumbnails, labels, split.train, np.concatenate([split.validation, testing]))
+            answers.append(
+                configs.Submission(
+                    config=configs.RunConfig(protocol.name, widths=(), network="baseline", fold=fold, patience=None),
+                    val_paths=list(paths[split.validation]),
+                    val_probabilities=found[: len(split.validation)],
+                    test_paths=list(paths[testing]),
+                    test_probabilities=found[len(split.validation) :],
+                    train_paths=list(paths[split.train]),
+                    environment={"backend": "none", "dataset": manifests.fingerprint(manifest)},
+                )
+            )
+    return score(answers, manifest).assign(network=name, seeds=0)
 
 
 def recorded() -> list[configs.Run]:
@@ -315,7 +359,10 @@ def table(manifest: pd.DataFrame, own: pd.DataFrame | None = None) -> pd.DataFra
 def as_markdown(scores: pd.DataFrame) -> str:
     """A table of `score` as Markdown: percentages, each accuracy followed by its intervals."""
     shares = [name for name in scores if name not in ACCURACY[:3]]
-    percent = (100 * scores[shares].astype(float)).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+    values = scores[shares].astype(float)
+    percent = (100 * values).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
+    for column in NOT_SHARES:
+        percent[column] = values[column].map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
     shown = scores[["network", "protocol"]].assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
     for over, ends in {"over groups": ["low", "high"], "over seeds": ["seeds_low", "seeds_high"]}.items():
         shown[over] = [f"{low} to {high}" if low else "" for low, high in percent[ends].to_numpy()]

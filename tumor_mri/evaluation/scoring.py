@@ -17,7 +17,7 @@ OSCILLATION_FROM = 10  # accuracy still climbs before this epoch: those changes 
 BASE = networks.label(networks.BASE_WIDTHS)  # the base network's label
 HALVINGS = 20  # random halvings of the validation images; the epoch is chosen on one half and scored on the other
 
-Scored = configs.Run | configs.Prediction  # what can be scored
+Scored = configs.Run | configs.Prediction | configs.Submission  # what can be scored
 
 
 class EvaluationError(text.ProjectError):
@@ -28,7 +28,7 @@ def check(run: Scored, manifest: pd.DataFrame) -> None:
     """Check that a run is consistent: its images are those of its protocol, its accuracies follow from its predictions.
 
     Args:
-        run: a `configs.Run`, or a `configs.Prediction`, whose members are checked.
+        run: a `configs.Run`; a `configs.Prediction`, whose members are checked; or a `configs.Submission`.
         manifest: as loaded, in its own order.
 
     Raises:
@@ -41,6 +41,8 @@ def check(run: Scored, manifest: pd.DataFrame) -> None:
         return
     _check_paths(run, manifest)
     _check_shapes(run, manifest)
+    if isinstance(run, configs.Submission):
+        return
     accuracies = (run.val_classes == truth(run.val_paths, manifest)).mean(axis=1)
     if not np.allclose(accuracies, run.history["val_accuracy"], atol=1e-6):
         raise EvaluationError(f"{run.config.key}: its validation accuracies are not those of its predictions")
@@ -62,6 +64,8 @@ def _check_paths(run, manifest):
         "val_paths": list(paths[split.validation]),
         "test_paths": list(paths[manifests.is_testing(manifest)]),
     }
+    if isinstance(run, configs.Submission) and not run.test_paths:
+        del expected["test_paths"]
     for name, wanted in expected.items():
         if list(getattr(run, name)) != wanted:
             raise EvaluationError(f"{run.config.key}: {name} are not the images of its protocol")

@@ -323,3 +323,43 @@ class Prediction:
     def chose_epoch(self) -> bool:
         """Always False: members that chose their epoch are refused."""
         return False
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The probabilities that a network trained elsewhere gives for one fold of a protocol. It is scored like a `Run`.
+
+    Nothing shows how it was trained, so a table marks it as not trained again.
+
+    Attributes:
+        config: protocol, fold, seed and the network's name, with a fixed number of epochs: no validation image chose anything.
+        val_paths: paths of the validation images, in the order of the protocol.
+        val_probabilities: float32, (validation images, classes).
+        test_paths: paths of all of Testing, or empty if the network was not asked about it.
+        test_probabilities: float32, (images of Testing, classes).
+        train_paths: paths of the images that the protocol trains on.
+        environment: ``backend``, the tool, and ``dataset``, the fingerprint of the manifest.
+    """
+
+    config: RunConfig
+    val_paths: list[str]
+    val_probabilities: np.ndarray
+    test_paths: list[str]
+    test_probabilities: np.ndarray
+    train_paths: list[str]
+    environment: dict
+
+    @property
+    def label(self) -> str:
+        """The name of the network."""
+        return self.config.network
+
+    @property
+    def val_classes(self) -> np.ndarray:
+        """Predicted class of each validation image, uint8, (1, validation images), as for a run of one epoch."""
+        return self.val_probabilities.argmax(axis=1).astype(np.uint8)[None]
+
+    @property
+    def chose_epoch(self) -> bool:
+        """Always False, see `config`."""
+        return False
