@@ -89,3 +89,59 @@ def test_a_room_of_no_layer_is_found(tmp_path):
     (tmp_path / "tumor_mri" / "attic.py").write_text("")
     done = lint_imports(tmp_path)
     assert done.returncode == 1 and "attic" in done.stdout, done.stdout + done.stderr
+
+
+def requirements(lines):
+    """The requirements in lines of text, without comments, extras of this project and spaces."""
+    found = (re.sub(r"\s+#.*|\s", "", line).replace("'", '"') for line in lines)
+    return {line for line in found if line and not line.startswith(("#", "tumor-mri["))}
+
+
+def test_the_base_and_its_extras_are_what_requirements_txt_lists():
+    import importlib.metadata as metadata
+
+    declared = metadata.requires("tumor-mri")
+    of = {"": set(), "train": set(), "notebooks": set()}
+    for line in declared:
+        requirement, _, marker = line.partition(";")
+        extra = re.search(r'extra == "(\w+)"', marker)
+        if (extra[1] if extra else "") in of:
+            python = re.search(r'python_version >= "[\d.]+"', marker)
+            of[extra[1] if extra else ""].add(requirement.strip() + (f"; {python[0]}" if python else ""))
+    text = (manifests.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+
+    def canonical(line):
+        name, _, marker = re.sub(r"\s", "", line).partition(";")
+        start, *bounds = re.split(r"(?=[<>=])", name, maxsplit=1)
+        return start.lower(), tuple(sorted("".join(bounds).split(","))), marker
+
+    ours = {canonical(line) for line in requirements(text)}
+    theirs = {canonical(line) for lines in of.values() for line in requirements(lines)}
+    assert ours == theirs
+    assert not any(name[0] in ("tensorflow", "keras", "jupyter") for name in map(canonical, of[""]))
+
+
+ASK = """
+import sys
+for name in ("tensorflow", "keras", "dask", "jupyter", "nbconvert", "IPython"):
+    sys.modules[name] = None
+from tumor_mri import __main__ as cli
+sys.exit(cli.main({arguments}))
+"""
+
+
+@pytest.mark.parametrize("command", ["predict", "audit", "manifest"])
+def test_commands_of_the_base_need_no_training_stack(command, tmp_path):
+    from PIL import Image
+
+    from tumor_mri.datasets import phantoms
+
+    for number, name in enumerate(("glioma_tumor", "no_tumor") * 2):
+        (tmp_path / "scans" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(phantoms.draw(name, number)).save(tmp_path / "scans" / name / f"{number}.png")
+    arguments = [command, str(tmp_path / "scans")] + (["--output", str(tmp_path / "out")] if command != "predict" else [])
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK.format(arguments=arguments)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

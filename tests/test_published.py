@@ -49,7 +49,7 @@ def test_files_without_their_digests_are_not_used(folder, sums, tmp_path):
         published.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", [published.MODEL, published.FEATURES, published.ABOUT])
+@pytest.mark.parametrize("name", [published.MODEL, published.ONNX, published.FEATURES, published.ABOUT])
 def test_a_file_that_was_changed_is_not_used(folder, name, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -121,7 +121,7 @@ def test_nothing_to_predict_is_one_sentence(tmp_path):
 def test_a_training_scan_is_nearest_to_itself(network, some):
     """Features of a scan that is among them: the network of `load` and the one that wrote them are the same."""
     scans = np.random.default_rng(0).integers(0, 256, (len(some), 96, 96), dtype=np.uint8)
-    answers = list(published._answers(scans[:5], network))
+    answers = [answer for answer, _ in published._answers(scans[:5], network)]
     assert [answer["nearest"] for answer in answers] == list(some["path"][:5])
     assert all(answer["similarity"] == pytest.approx(1, abs=1e-3) for answer in answers)
 

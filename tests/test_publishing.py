@@ -22,7 +22,7 @@ def test_the_published_files_are_whole_and_come_from_the_records(manifest):
 
 def test_the_published_files_are_the_residual_network_and_all_of_training():
     network = published.load()
-    assert len(network.paths) == 2870 and network.model.count_params() == networks.build_residual().count_params()
+    assert len(network.paths) == 2870 and published.load_keras().count_params() == networks.build_residual().count_params()
 
 
 @pytest.mark.needs_dataset

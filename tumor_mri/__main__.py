@@ -126,6 +126,7 @@ def _parser():
     predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
     predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
     predict.add_argument("--json", action="store_true", help="everything, as JSON, not a table")
+    predict.add_argument("--heat", type=Path, metavar="FOLDER", help="write each scan beside its heat map (Grad-CAM) there")
     which = predict.add_mutually_exclusive_group()
     which.add_argument(
         "--slice", type=_positive, metavar="N", help="which image of a file, from 1 (default: the first page, the middle slice)"
@@ -414,7 +415,9 @@ def _predict(options):
     files = published.files_in(options.path)
     print("Material for learning, not a diagnostic device.", file=sys.stderr)
     number = options.slice - 1 if options.slice else None
-    found = published.predict(files, published.load(), len(files) > 64, number, options.all_pages)
+    if options.heat:
+        options.heat.mkdir(parents=True, exist_ok=True)
+    found = published.predict(files, published.load(), len(files) > 64, number, options.all_pages, options.heat)
     if options.json:
         found = found.assign(**{name: found[name].map(text.printable) for name in ("file", "problem")})
         print(found.to_json(orient="records", indent=2, force_ascii=False))

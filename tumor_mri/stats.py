@@ -1,10 +1,12 @@
-"""Intervals, tests and calibration on plain arrays; nothing here knows runs or manifests."""
+"""Intervals, tests and calibration on plain arrays; nothing here knows runs or manifests.
+
+The functions that need scipy.stats or scikit-learn import them: they take most of a second, and a prediction needs neither.
+"""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
-from sklearn.calibration import calibration_curve
+from scipy import special
 
 BOOTSTRAP_SEED = 1337  # fixed: the same numbers always give the same interval
 SUM_TOLERANCE = 0.01  # allows for probabilities that another tool has rounded
@@ -19,6 +21,8 @@ def interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]
         >>> f"{mean:.2f} ± {half:.2f}"
         '0.93 ± 0.05'
     """
+    from scipy import stats
+
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return float(values.mean()), float("nan")
@@ -65,6 +69,8 @@ def _group_sums(images):
 
 def _bootstrap(sums, statistic, confidence):
     """Percentile interval of a statistic of group sums, one argument per column (Efron and Tibshirani 1993, chapter 13)."""
+    from scipy import stats
+
     found = stats.bootstrap(
         [sums[column].to_numpy(dtype=float) for column in sums],
         statistic,
@@ -116,6 +122,8 @@ def detectable_difference(deviation: float, pairs: int, level: float = 0.05, pow
         level: significance level of the test.
         power: the probability wanted, above `level`.
     """
+    from scipy import optimize, stats
+
     limit = stats.t.ppf(1 - level / 2, pairs - 1)
 
     def excess(noncentrality):  # with the noncentral F, since scipy's noncentral t fails for large values
@@ -140,6 +148,8 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
         >>> mcnemar([True] * 6 + [False] * 2, [False] * 6 + [True] * 2)  # 8 discordant images, 6 against 2
         0.2890625
     """
+    from scipy import stats
+
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
@@ -156,6 +166,8 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = CALIBRATION
     Returns:
         Columns: confidence (mean), accuracy (of 1), images.
     """
+    from sklearn.calibration import calibration_curve
+
     confidence = np.asarray(confidence, dtype=float)
     accuracy, mean = calibration_curve(np.asarray(right, dtype=int), confidence, n_bins=bins, pos_label=1)
     images = np.bincount(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence))  # as calibration_curve bins them
@@ -198,6 +210,7 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
         probabilities: (scans, classes), for scans that the network did not train on.
         truth: class indices, (scans,).
     """
+    from scipy import optimize
 
     def loss(logarithm):
         right = soften(probabilities, np.exp(logarithm))[np.arange(len(truth)), truth]

@@ -161,15 +161,15 @@ def writable(folder: Path | str) -> Iterator[None]:
         OSError: if it cannot be written.
     """
     folder = Path(folder)
-    is_new = not folder.exists()
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         _temporary_beside(folder / "try").unlink()
         yield
     except BaseException:
-        if is_new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # one that holds something stays
+            for path in new:
+                path.rmdir()
         raise
 
 

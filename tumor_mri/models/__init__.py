@@ -19,7 +19,7 @@ from tumor_mri.models.networks import (
     parameter_count,
 )
 from tumor_mri.models.preprocessing import crop_to_head, equalise, find_head, load_prepared, prepare
-from tumor_mri.models.published import PredictionError, Published, about, as_text, load, predict
+from tumor_mri.models.published import PredictionError, Published, about, as_text, load, load_keras, predict
 from tumor_mri.models.recipes import LABEL_SMOOTHING, PREPARED, RECIPES, REPORT, WARM_UP, Recipe
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "is_precision",
     "label",
     "load",
+    "load_keras",
     "load_prepared",
     "parameter_count",
     "predict",

@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
 from tumor_mri.datasets import folders, image_files, manifests
-from tumor_mri.models import networks, recipes
+from tumor_mri.models import networks, onnx_file, recipes
 
 if TYPE_CHECKING:
     import keras
+    import onnxruntime
 
 FOLDER = manifests.DATA / "weights"  # committed
 DATASET = manifests.BRAIN_TUMOUR_MRI  # used for training
 NETWORK = "residual"  # with its default recipe; MODEL_CARD.md explains the choice
-MODEL, FEATURES, ABOUT, SUMS = f"{NETWORK}.keras", "features.npz", "about.json", "SHA256SUMS"
+MODEL, ONNX, FEATURES, ABOUT, SUMS = f"{NETWORK}.keras", f"{NETWORK}.onnx", "features.npz", "about.json", "SHA256SUMS"
 NEAREST = ("nearest", "nearest_class", "similarity")  # columns that describe the nearest Training scan
 
 
@@ -37,17 +39,17 @@ class PredictionError(text.ProjectError):
 
 @dataclass(frozen=True)
 class Published:
-    """The published network.
+    """The published network, as its ONNX file: it answers without Keras and TensorFlow.
 
     Attributes:
-        model: maps prepared scans, (batch, 96, 96, 1), to features, (batch, features), and probabilities, (batch, 4).
+        session: maps prepared scans, (batch, 96, 96, 1), to features, probabilities and heat; see `onnx_file`.
         temperature: log probabilities are divided by it (temperature scaling); fitted on the grouped folds.
         abstain_below: confidence, 0 to 1, below which the network abstains.
         features: features of all Training scans, normalised to unit length, float32, (2870, features).
         paths: paths of these scans.
     """
 
-    model: keras.Model
+    session: onnxruntime.InferenceSession
     temperature: float
     abstain_below: float
     features: np.ndarray
@@ -73,6 +75,21 @@ def load(folder: Path | str = FOLDER) -> Published:
     folder, facts = Path(folder), about(folder)
     with np.load(folder / FEATURES, allow_pickle=False) as stored:
         features, paths = unit_length(stored["features"].astype(np.float32)), stored["paths"]
+    try:
+        session = onnx_file.open_session(folder / ONNX)
+    except ValueError as error:
+        raise PredictionError(str(error)) from None
+    return Published(session, facts["temperature"], facts["abstain_below"], features, paths)
+
+
+def load_keras(folder: Path | str = FOLDER) -> keras.Model:
+    """The published network in Keras, for training it further or looking inside: scans to probabilities.
+
+    Raises:
+        PredictionError: if a file is missing, or differs from the published one.
+    """
+    folder = Path(folder)
+    _check(folder)
     # the network is built from code and only its weights are loaded: one version of Keras cannot read a model saved by another
     whole = SimpleNamespace(widths=(), without="")
     size = recipe().view(np.zeros((image_files.SMALLEST, image_files.SMALLEST), dtype=np.uint8), whole.without).shape
@@ -81,7 +98,7 @@ def load(folder: Path | str = FOLDER) -> Published:
         model.load_weights(folder / MODEL)
     except Exception as error:  # Keras and h5py raise many types of error for weights of another network
         raise PredictionError(f"{MODEL} in {folder} holds no weights of this network: {text.one_line(error)[:200]}") from error
-    return Published(with_features(model), facts["temperature"], facts["abstain_below"], features, paths)
+    return model
 
 
 def about(folder: Path | str = FOLDER) -> dict:
@@ -103,19 +120,12 @@ def _check(folder):
     try:
         lines = (folder / SUMS).read_bytes().decode("utf-8", errors="replace").splitlines()
         published = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, FEATURES, ABOUT)}
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, ONNX, FEATURES, ABOUT)}
     except OSError as error:
         raise PredictionError(f"there is no published network in {folder}: {error.filename}: {error.strerror}") from None
     for name, digest in digests.items():
         if published.get(name) != digest:
             raise PredictionError(f"{name} in {folder} is not the file that was published: download the project again")
-
-
-def with_features(model: keras.Model) -> keras.Model:
-    """The same network with two outputs: the features, which are the input of the last layer, and the probabilities."""
-    from tumor_mri._keras import keras
-
-    return keras.Model(model.inputs[0], [model.get_layer("features").output, model.outputs[0]])
 
 
 def unit_length(features: np.ndarray) -> np.ndarray:
@@ -155,6 +165,7 @@ def predict(
     progress: bool = False,
     number: int | None = None,
     all_pages: bool = False,
+    heat: Path | str | None = None,
 ) -> pd.DataFrame:
     """Predictions of the published network for image files.
 
@@ -165,6 +176,8 @@ def predict(
         progress: show a bar.
         number: which image of each file, from 0; None for the first page or the middle slice.
         all_pages: predict every image of each file; a row each.
+        heat: a folder to write a picture per image into: the prepared scan, and on it the heat map of the answer (Grad-CAM). The
+            pictures have the names of the files, and the number of the page if there are several.
 
     Returns:
         One row per image. Columns: file; page (such as ``1 of 3``; empty if the file holds one image); problem (why it cannot be
@@ -175,7 +188,7 @@ def predict(
     asked = [(file, one) for file in files for one in (range(_count(file)) if all_pages else [number])]
     rows = []
     for start in tqdm(range(0, len(asked), 64), disable=not progress, desc="predicting", unit="batch"):
-        rows += _predict_batch(asked[start : start + 64], published)
+        rows += _predict_batch(asked[start : start + 64], published, heat)
     return pd.DataFrame(rows, columns=["file", "page", "problem", "answer", "abstains", "confidence", *DATASET.labels, *NEAREST])
 
 
@@ -183,7 +196,7 @@ def _count(file):
     return 1 if folders.obstacle(file) else image_files.count(file)
 
 
-def _predict_batch(asked, published):
+def _predict_batch(asked, published, folder):
     rows, scans = [], []
     for file, number in asked:
         rows.append({"file": str(file), "page": "", "problem": ""})
@@ -199,17 +212,54 @@ def _predict_batch(asked, published):
             rows[-1]["page"] = f"{picture.number + 1} of {picture.count}"
         scans.append(recipe().view(picture.grey, ""))
     answers = _answers(np.stack(scans), published) if scans else iter(())
-    return [row if row["problem"] else row | next(answers) for row in rows]
+    scans = iter(scans)
+    for row in rows:
+        if row["problem"]:
+            continue
+        found, heat = next(answers)
+        row |= found
+        if folder is not None:
+            _write_heat(folder, row, next(scans), heat)
+    return rows
+
+
+def _write_heat(folder, row, scan, heat):
+    """Write the picture of a scan beside the same scan with its heat map."""
+    name = Path(row["file"]).name + (f"-{row['page'].split(' ')[0]}" if row["page"] else "")
+    path = Path(folder) / f"{name}.heat.png"
+    if path.exists():
+        path = Path(folder) / f"{Path(row['file']).parent.name}-{path.name}"
+    with text.whole(path) as temporary:
+        Image.fromarray(heat_picture(scan, heat)).save(temporary)
+
+
+def heat_picture(scan: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A prepared scan, and beside it the same scan under its heat map, uint8, (3 x side, 6 x side, 3).
+
+    Args:
+        scan: uint8, (side, side).
+        heat: (rows, columns), 0 or more; it is scaled to its own maximum, so that heat maps of two scans cannot be compared.
+    """
+    import matplotlib
+
+    side = 3 * len(scan)
+    large = np.asarray(Image.fromarray(scan).resize((side, side), Image.Resampling.BICUBIC))
+    scaled = Image.fromarray((heat / max(heat.max(), 1e-9)).astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR)
+    strength = np.asarray(scaled)[..., None]
+    colours = 255 * matplotlib.colormaps["inferno"](strength[..., 0])[..., :3]
+    grey = np.repeat(large[..., None], 3, axis=-1)
+    over = (1 - 0.6 * strength) * grey + 0.6 * strength * colours
+    return np.concatenate([grey, np.rint(over).astype(np.uint8)], axis=1)
 
 
 def _answers(scans, published):
-    features, probabilities = published.model.predict(as_input(scans), verbose=0)
+    features, probabilities, heat = onnx_file.answer(published.session, as_input(scans))
     calibrated = stats.soften(probabilities, published.temperature)
     similarities = unit_length(features) @ published.features.T
-    for shares, similarity in zip(calibrated, similarities, strict=True):
+    for shares, similarity, maps in zip(calibrated, similarities, heat, strict=True):
         nearest = similarity.argmax()
         path = str(published.paths[nearest])
-        yield {
+        answer = {
             "answer": DATASET.labels[shares.argmax()],
             "abstains": bool(shares.max() < published.abstain_below),
             "confidence": float(shares.max()),
@@ -218,6 +268,7 @@ def _answers(scans, published):
             "nearest_class": DATASET.label_of(Path(path).parent.name),
             "similarity": float(similarity[nearest]),
         }
+        yield answer, maps[..., shares.argmax()]
 
 
 def as_text(found: pd.DataFrame) -> str:

@@ -38,7 +38,7 @@ def build(found: Audit, folder: Path | str) -> str:
     return website.fill(
         "audit",
         folder=str(folder),
-        style=website.style(),
+        style=(website.TEMPLATES / "style.css").read_text(encoding="utf-8"),
         problems=found.problems(),
         images=len(found.images),
         groups=found.images["group"].nunique(),

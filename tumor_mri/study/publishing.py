@@ -13,7 +13,7 @@ import pandas as pd
 from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, scoring
-from tumor_mri.models import published
+from tumor_mri.models import onnx_file, published
 from tumor_mri.runs import configs, records, training
 
 CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Training, the first seed
@@ -55,7 +55,7 @@ def grouped_runs() -> list[configs.Run]:
 
 
 def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.DataFrame) -> None:
-    """Write the files of the published network, in float32 whatever precision it trained in.
+    """Write the files of the published network, for Keras and as ONNX, in float32 whatever precision it trained in.
 
     Among the files are the features of all Training scans, for finding the scans most similar to a new one.
 
@@ -70,13 +70,14 @@ def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.
     scans = published.recipe().load(manifest, CONFIG.without)
     model = training.load_trained(CONFIG, scans.shape[1:], trained)
     kept = (manifest["split"] == "Training").to_numpy()
-    features, _ = published.with_features(model).predict(published.as_input(scans[kept]), verbose=0)
-    names = (published.MODEL, published.FEATURES, published.ABOUT, published.SUMS)
+    features, _, _ = onnx_file.with_outputs(model).predict(published.as_input(scans[kept]), verbose=0)
+    names = (published.MODEL, published.ONNX, published.FEATURES, published.ABOUT, published.SUMS)
     with text.whole(*(folder / name for name in names)) as temporaries:  # together: each belongs to the others
         *contents, sums = temporaries
         model.save(contents[0])
-        np.savez_compressed(contents[1], features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept])
-        contents[2].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
+        onnx_file.write(model, contents[1])
+        np.savez_compressed(contents[2], features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept])
+        contents[3].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
         digests = [hashlib.sha256(content.read_bytes()).hexdigest() for content in contents]
         lines = [f"{digest}  {name}\n" for digest, name in zip(digests, names[:-1], strict=True)]
         sums.write_text("".join(lines), encoding="utf-8", newline="\n")
