@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 PYTEST := $(PY) -m pytest -q -n 2 --dist loadscope --doctest-modules  # a file's tests stay together, for what they share
 
-.PHONY: help reproduce site test test-fast test-unit test-jax test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
+.PHONY: help reproduce site test test-fast test-unit test-jax test-torch test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,14 @@ test-jax: venv build/jax  ## both networks train with JAX too, which lies apart 
 build/jax: tests/requirements-jax.txt
 	rm -rf $@
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --target $@ -r $<
+
+test-torch: venv build/torch  ## a PyTorch network is scored, in an environment of its own without TensorFlow
+	$(PY) -m pytest -q tests/test_examples.py -k pytorch
+
+build/torch: tests/requirements-torch.txt pyproject.toml
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e .
 
 test-strict: venv  ## stored outputs of the notebooks must equal re-executed ones
 	$(PY) tests/strict_lane.py

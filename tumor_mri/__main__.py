@@ -325,13 +325,14 @@ def _benchmark(options):
     from tumor_mri.datasets import decoding, manifests
     from tumor_mri.evaluation import benchmark
     from tumor_mri.models import preprocessing
-    from tumor_mri.site import documents
+    from tumor_mri.site import croissant, documents
 
     manifest = manifests.load_manifest()
     benchmark.write_data(decoding.load_images(manifest), preprocessing.load_prepared(manifest), manifest)
     scores = benchmark.table(manifest)
     documents.write_page(scores)
     documents.write_card(scores, manifest)
+    croissant.write()
     print(benchmark.as_markdown(scores))
 
 
