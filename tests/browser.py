@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NONE = "needs Chromium or Chrome: install it (`apt-get install chromium`), or set CHROMIUM to its path"
 PATIENCE = 120_000  # milliseconds for the browser to start, and for a page
@@ -25,6 +27,11 @@ BAD = {"error", "warning", "assert"}  # kinds of lines on the console; the brows
 def find():
     """The path of a browser, or None."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def needs_browser(test):
+    """A test of the browser lane, skipped where there is none."""
+    return pytest.mark.browser(pytest.mark.skipif(find() is None, reason=NONE)(test))
 
 
 @contextmanager

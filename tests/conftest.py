@@ -5,7 +5,10 @@ theme that runs through all of them: ``test_bad_input``, ``test_honest``, ``test
 What several files use is here (fixtures, made once) or in `samples` (plain values and functions).
 """
 
+import functools
 import os
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -115,3 +118,41 @@ def scan():
     rows, columns = np.mgrid[:180, :200]
     head = ((rows - 90) / 70) ** 2 + ((columns - 100) / 60) ** 2 < 1
     return np.where(head, 160, 5).astype(np.uint8) + rows.astype(np.uint8) // 4
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The website, with the page for one's own scan."""
+    from tumor_mri.site import notebooks
+
+    return notebooks.site(tmp_path_factory.mktemp("site")).parent
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve():
+    """Serve a folder on this machine; returns its address."""
+    servers = []
+
+    def start(folder):
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser."""
+    import browser
+
+    with browser.started() as opened:
+        yield opened

@@ -3,39 +3,31 @@
 import functools
 import hashlib
 import importlib
+import json
 import os
 import pkgutil
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import browser
 import nbformat
 import pytest
+from browser import needs_browser
 
 import tumor_mri
 from tumor_mri.datasets import manifests
-from tumor_mri.site import api, notebook_files, notebooks, website
+from tumor_mri.site import api, notebook_files, notebooks, own_scan, website
 
-NAMES = ["index", *(path.stem for path in notebooks.notebook_paths())]
+AXE = ("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
+NOTEBOOKS = [path.stem for path in notebooks.notebook_paths()]
+NAMES = ["index", "scan", *NOTEBOOKS]
 API = ["api/index", *(f"api/tumor_mri/{room}" for room in api.ROOMS)]
-
-
-def needs_browser(test):
-    """A test of the browser lane, skipped where there is none."""
-    return pytest.mark.browser(pytest.mark.skipif(browser.find() is None, reason=browser.NONE)(test))
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return notebooks.site(tmp_path_factory.mktemp("site")).parent
 
 
 class Reader(HTMLParser):
@@ -121,12 +113,12 @@ def test_the_landing_page_tells_the_story(site):
     places = [f"figures/{name}-{read[name].cells.index(cell)}-" for name, cell in tagged.items() if cell]
     assert [source.rstrip("0123456789.png") for source in sources] == places
     assert len(places) > len(read) / 2
-    assert {f"notebooks/{name}.ipynb" for name in NAMES[1:]} <= set(page.all("a", "href"))
+    assert {f"notebooks/{name}.ipynb" for name in NOTEBOOKS} <= set(page.all("a", "href"))
     assert all(f"C{number}" in page.texts["th"] for number in range(1, 10))
 
 
 def test_spanish_is_marked_as_such(site):
-    index, *others = (Reader(site / f"{name}.html") for name in NAMES)
+    index, *others = (Reader(site / f"{name}.html") for name in ["index", *NOTEBOOKS])
     assert index.all("p", "lang").count("es") == 1
     assert all(page.all("span", "lang").count("es") >= 2 for page in others)  # the question and the summary
 
@@ -188,33 +180,6 @@ def test_the_check_of_files_fails_where_it_should(tmp_path, old, new):
     assert problems(write_page(tmp_path, GOOD.replace(old, new, 1)))
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def serve():
-    """Serve a folder on this machine; returns its address."""
-    servers = []
-
-    def start(folder):
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.started() as opened:
-        yield opened
-
-
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
@@ -274,6 +239,54 @@ assert not {{"tensorflow", "keras", "jax", "torch"}} & set(sys.modules)
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert digests(tmp_path / "again") == digests(site)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_no_page_violates_a_rule_of_axe(site, chromium):
+    """The rules of axe-core (https://github.com/dequelabs/axe-core), which ``npm pack`` fetches once."""
+    try:
+        (axe,) = own_scan.packed(*AXE, ["package/axe.min.js"]).values()
+    except own_scan.RuntimeMissing as error:
+        pytest.skip(str(error))
+    found = {}
+    for scheme in ("light", "dark"):
+        with chromium.new_context(color_scheme=scheme) as context:
+            for name in NAMES + API:
+                page = context.new_page()
+                page.goto((site / f"{name}.html").as_uri())
+                page.evaluate(axe.decode("utf-8"))
+                violations = page.evaluate("axe.run().then(found => found.violations.map(one => one.id))")
+                found |= {(name, scheme): violations} if violations else {}
+                page.close()
+    assert found == {}
+
+
+@needs_browser
+def test_a_page_is_searched_and_its_figures_are_enlarged(site, chromium):
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.goto((site / "05_why_the_gap.html").as_uri())
+        page.fill("#search", "foreign gliomas")
+        page.wait_for_selector("#results:not([hidden]) a")
+        assert "Foreign gliomas" in page.inner_text("#results")
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate("document.activeElement.closest('#results') !== null")
+        page.keyboard.press("Escape")
+        page.fill("#search", "zzzz")
+        page.wait_for_function("document.getElementById('results').textContent.includes('Nothing found')")
+        page.locator(".enlarge").first.click()
+        assert page.locator("dialog.enlarged img").get_attribute("alt")
+        page.keyboard.press("Escape")
+        assert not page.locator("dialog.enlarged").is_visible()
+        assert page.locator(".contents a").count() >= 5
+
+
+def test_every_entry_of_the_search_leads_somewhere(site):
+    entries = json.loads((site / "search.js").read_text(encoding="utf-8").removeprefix("window.SEARCH = ").rstrip(";\n"))
+    assert {entry["address"].split("#")[0] for entry in entries} >= {f"{name}.html" for name in NOTEBOOKS}
+    assert all(resolves(entry["address"], site / "index.html") for entry in entries)
+    assert all("from tumor_mri import" not in entry["text"] for entry in entries if not entry["address"].startswith("api"))  # no code
 
 
 @needs_browser

@@ -15,6 +15,7 @@ from tumor_mri.datasets import manifests
 TEMPLATES = Path(__file__).parent / "templates" / "api"
 ROOMS = ("datasets", "audit", "models", "runs", "evaluation", "study", "figures", "site")  # in the order of imports
 _PATH = re.compile(r"\b(?:Posix|Windows)Path\(")
+_SECTION = re.compile(r"<h6( id=\"[^\"]*\")?>(.*?)</h6>")  # of a docstring: pdoc's level, but it follows one of the second
 # a link for each line would be too many for a keyboard
 _LINE_NUMBER = re.compile(r'<a href="#[^"]+"><span class="linenos">[^<]*</span></a>')
 
@@ -43,7 +44,9 @@ def build() -> tuple:
         render.configure(docformat="google", template_directory=TEMPLATES)
         made = [ApiPage("index.html", "The package", _summary(tumor_mri), _without_paths(render.html_index(rooms)))]
         for name, module in rooms.items():
-            body = _LINE_NUMBER.sub("", _without_paths(render.html_module(module, rooms)))
+            body = _SECTION.sub(
+                r'<p class="section"\1>\2</p>', _LINE_NUMBER.sub("", _without_paths(render.html_module(module, rooms)))
+            )
             made.append(ApiPage(f"{name.replace('.', '/')}.html", name, _summary(module.obj), body))
         documents = search.make_index(rooms, lambda doc: not doc.name.startswith("_"), "google")
     # pdoc's own function runs Node.js if there is one, so that the file would depend on the machine

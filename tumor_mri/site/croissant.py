@@ -73,7 +73,8 @@ GROUPS = {
 }
 RESPONSIBLE = {
     "rai:dataCollection": "Images were collected by the authors of the Kaggle dataset; most tumour images are slices of the "
-    "set of Cheng et al. (T1-weighted, contrast-enhanced, two hospitals in China, 2005 to 2010). The other sources are not documented.",
+    "set of Cheng et al. (T1-weighted, contrast-enhanced, two hospitals in China, 2005 to 2010). "
+    "The other sources are not documented.",
     "rai:dataCollectionType": ["Secondary data analysis"],
     "rai:dataAnnotationProtocol": "The class is that of the folder. Patients and slices were assigned by matching images with "
     "the Cheng set; near-copies by correlation of thumbnails.",

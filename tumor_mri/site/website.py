@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests
-from tumor_mri.site import api, notebook_files
+from tumor_mri.site import api, notebook_files, own_scan, search
 from tumor_mri.site.notebook_files import PageError
 from tumor_mri.study import catalogue, claims
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 TEMPLATES = Path(__file__).parent / "templates"
-FOLDERS = ("figures", "notebooks", "api")  # beside the pages
+FOLDERS = ("figures", "notebooks", "api", "scan")  # beside the pages
+FILES = ("index.html", "scan.html", "scan-offline.js", "search.js")
 _MARK = '<nav aria-label="Notebooks">'  # tells a landing page of ours from another
 _CREDIT = "Material for learning. Not a diagnostic device."
 _HOSTS = {
@@ -40,6 +42,7 @@ class Page:
     title: str
     question: str
     cells: str  # HTML
+    contents: list  # id and text of each heading
     figure: dict | None  # path, alt, width and height of its figure on the landing page
     hosts: dict  # addresses that open it, by host
 
@@ -84,7 +87,7 @@ def _is_ours(folder):
 def _entries(folder):
     """What a website consists of, in a folder that may hold other files."""
     pages = sorted(folder.glob("[0-9][0-9]_*.html"))
-    return [path for path in [*pages, *(folder / name for name in (*FOLDERS, "index.html"))] if path.exists()]
+    return [path for path in [*pages, *(folder / name for name in (*FOLDERS, *FILES))] if path.exists()]
 
 
 def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = "", repository: str = "") -> Path:
@@ -105,7 +108,9 @@ def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = ""
     for name, notebook in notebooks.items():
         text.write_whole(output / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
         pages.append(_page(name, notebook, output, repository))
-    shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": style()}
+    scan = _scan_page(output)
+    shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": style(), "has_scan": bool(scan)}
+    shared["script"] = (TEMPLATES / "site.js").read_text(encoding="utf-8")
     for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
         about = {"title": page.title, "description": page.question, "here": page.name, "root": ""}
         content = fill("notebook", page=page, before=before, after=after, **about, **shared)
@@ -113,21 +118,40 @@ def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = ""
     about = {"title": project, "description": story, "spanish": spanish, "here": "index", "root": ""}
     about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
     text.write_whole(output / "index.html", fill("index", verdicts=_verdicts(), **about, **shared))
-    _write_api(output / "api", shared)
+    if scan:
+        about = {"title": own_scan.TITLE, "description": own_scan.DESCRIPTION, "here": "scan", "root": ""}
+        text.write_whole(output / "scan.html", fill("scan", **scan, **about, **shared))
+    found = [entry for page in pages for entry in search.entries(f"{page.name}.html", page.title, page.cells)]
+    found += [
+        entry
+        for page in _write_api(output / "api", shared)
+        for entry in search.entries(f"api/{page.path}", page.title, page.body)
+    ]
+    text.write_whole(output / "search.js", search.script(found))
     return output / "index.html"
 
 
+def _scan_page(output):
+    """What the page for one's own scan needs; None, with a sentence, if its runtime is not to be had."""
+    try:
+        return own_scan.write(output, own_scan.runtime())
+    except own_scan.RuntimeMissing as error:
+        print(f"The page for one's own scan is left out. {error}", file=sys.stderr)
+        return None
+
+
 def _write_api(folder, shared):
-    """The pages of the package below a folder, in the frame of the others."""
+    """Write the pages of the package below a folder, in the frame of the others, and return them."""
     api_style = style(".pdoc-code") + (TEMPLATES / "api.css").read_text(encoding="utf-8")
-    pages, search = api.build()
+    pages, names = api.build()
     for page in pages:
         path = folder / page.path
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {"title": page.title, "description": page.description, "body": page.body, "here": "api"}
         content = fill("api", **shared | about | {"root": "../" * (page.path.count("/") + 1), "style": api_style})
         text.write_whole(path, content)
-    text.write_whole(folder / "search.js", search)
+    text.write_whole(folder / "search.js", names)
+    return pages
 
 
 def _page(name, notebook, output, repository):
@@ -141,7 +165,8 @@ def _page(name, notebook, output, repository):
             figure = pictures[0]
     project = repository.removeprefix("https://github.com/").removesuffix(".git")
     hosts = {host: f"{start}{project}/blob/main/notebooks/{name}.ipynb" for host, start in _HOSTS.items() if repository}
-    return Page(name, title, question, _cells(notebook), figure, hosts)
+    cells = _cells(notebook)
+    return Page(name, title, question, cells, search.headings(cells), figure, hosts)
 
 
 def _pictures(cell, stem, output):
@@ -174,6 +199,7 @@ def _cells(notebook):
         exclude_output_prompt=True,
     )
     body, _ = exporter.from_notebook_node(notebook)
+    body = body.replace("<th></th>", "<td></td>")  # pandas writes a heading without a text above its index
     return re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
 
 
