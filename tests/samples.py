@@ -18,8 +18,9 @@ def empty_run(config=TINY):
     """A whole run of nothing, for tests that train none."""
     nothing = np.zeros((1, 4), dtype=np.float32)
     classes = np.zeros((1, 1), dtype=np.uint8)
-    history = {"val_accuracy": [0.5]}
-    return configs.Run(config, history, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], {}, 1.0)
+    history = {"accuracy": [0.5], "val_accuracy": [0.5]}
+    environment = {"backend": "none", "dataset": "none"}
+    return configs.Run(config, history, ["a"], ["b"], ["c"], classes, nothing, nothing, classes[0], environment, 1.0)
 
 
 def tiny_dataset(folder):

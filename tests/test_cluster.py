@@ -176,3 +176,11 @@ def test_a_study_killed_after_its_first_run_goes_on_with_the_second(tmp_path):
     second = whole_records(tmp_path)
     assert set(second) == set(SEEDS)
     assert all(second[config].seconds == run.seconds for config, run in first.items())  # none was repeated
+
+
+def test_runs_of_several_versions_are_said_to_be(capsys):
+    runs = [SimpleNamespace(environment={"keras": version, "tensorflow": "2.21.0"}) for version in ("3.10.0", "3.15.1")]
+    cluster._note_versions(runs)
+    assert capsys.readouterr().err == "Note: these runs were trained with keras 3.10.0, 3.15.1\n"
+    cluster._note_versions(runs[:1])
+    assert capsys.readouterr().err == ""

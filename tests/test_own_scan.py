@@ -14,11 +14,11 @@ from tumor_mri.datasets import download, image_files, manifests, phantoms
 from tumor_mri.models import onnx_file, preprocessing, published
 from tumor_mri.site import own_scan
 
-PREPARE = """async files => Promise.all(files.map(async file => {
+PREPARE = """async files => scanPage.load().then(() => Promise.all(files.map(async file => {
     const image = await scanPage.read(await (await fetch(file)).blob());
     const scan = scanPage.prepare.scan(image), answer = await scanPage.ask(image);
     return [btoa(String.fromCharCode(...scan)), answer.shares, answer.similar.map(one => one.path)];
-}))"""
+})))"""
 
 
 def address(content, kind="jpeg"):
@@ -156,8 +156,10 @@ def test_the_page_works_offline_after_the_first_visit(site, serve, chromium):
     with chromium.new_context() as context:
         page = context.new_page()
         page.goto(f"{serve(site)}/scan.html")
+        page.click("button[data-sample]")
+        page.wait_for_selector("#result:not([hidden])", timeout=30_000)
         page.evaluate("navigator.serviceWorker.ready")
-        page.wait_for_function("caches.keys().then(names => names.length > 0)")
+        page.wait_for_function("caches.keys().then(names => names.length > 0 && caches.match('scan/network.js'))")
         context.set_offline(True)
         page.reload()
         page.click("button[data-sample]")

@@ -1,5 +1,6 @@
 """Prediction with a published network, here an untrained one: its files, any image, and what it says."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -26,7 +27,8 @@ def folder(some, tmp_path_factory):
     model.save(place / "trained.keras")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: scans)
-        publishing.write(place / "files", place / "trained.keras", {"temperature": 2.0, "abstain_below": 0.5}, some)
+        about = {"temperature": 2.0, "abstain_below": 0.5, "record": "none"}
+        publishing.write(place / "files", place / "trained.keras", about, some)
     return place / "files"
 
 
@@ -151,3 +153,25 @@ def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeyp
     }
     assert __main__.main(["predict", str(tmp_path / "notes.txt")]) == 1
     assert "none of 1 files can be read as an image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("[]", "does not describe a network"),
+        ("", "does not describe a network"),
+        ('{"temperature": 0, "abstain_below": 0.5, "record": "a"}', "needs a temperature above 0"),
+        ('{"temperature": "warm", "abstain_below": 0.5, "record": "a"}', "does not describe a network"),
+        ('{"temperature": 1, "abstain_below": 5, "record": "a"}', "abstain_below from 0 to 1"),
+        ('{"temperature": 1, "abstain_below": 0.5}', "does not describe a network: 'record'"),
+    ],
+)
+def test_facts_that_make_no_sense_are_refused_though_their_digest_fits(folder, content, words, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / published.ABOUT).write_text(content)
+    names = (published.MODEL, published.ONNX, published.FEATURES, published.ABOUT)
+    lines = [f"{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (tmp_path / published.SUMS).write_text("".join(lines))
+    with pytest.raises(published.PredictionError, match=words):
+        published.load(tmp_path)

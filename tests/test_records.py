@@ -125,3 +125,22 @@ def test_what_another_process_has_recorded_is_left_alone(tmp_path):
     before = records.path_of(samples.TINY, tmp_path).read_bytes()
     records.keep(replace(samples.empty_run(samples.TINY), seconds=2.0), tmp_path)
     assert records.path_of(samples.TINY, tmp_path).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"history": {"accuracy": [0.5], "val_accuracy": [0.5]}},
+        {"history": {}},
+        {"history": {"accuracy": "x", "val_accuracy": "y"}},
+        {"history": None},
+        {"seconds": "long"},
+        {"environment": []},
+        {"environment": {"backend": "tensorflow"}},
+    ],
+    ids=str,
+)
+def test_a_forged_record_whose_digest_fits_is_one_sentence(run, change, tmp_path):
+    forged = replace(run, **change)
+    with pytest.raises(records.RecordError, match="describes a run that this version does not know"):
+        records.decode(records.encode(forged), "forged")

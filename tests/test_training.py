@@ -219,3 +219,23 @@ def test_a_train_step_of_ones_own_is_refused_and_not_silently_left_out(small_noi
     config = configs.RunConfig("training_only", widths=(), network="mine", precision="float32", epochs=1, train_images=32)
     with pytest.raises(ValueError, match="a train_step of its own"):
         training.train(config, small_noise, manifest, progress=False, build=build)
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda images: images.astype(np.float32) / 255, "images must be uint8, .* got float32"),
+        (lambda images: images[:-1], "one for each row of the manifest"),
+        (lambda images: images[..., None], "images must be uint8"),
+    ],
+    ids=["floats", "too few", "colour"],
+)
+def test_images_of_another_kind_are_refused_at_once(noise, manifest, spoil, words):
+    with pytest.raises(ValueError, match=words):
+        training.train(configs.RunConfig("training_only", **configs.SMOKE), spoil(noise), manifest)
+
+
+@pytest.mark.parametrize("build", [lambda: None, lambda: object(), lambda: "network"], ids=["none", "object", "text"])
+def test_a_builder_of_anything_but_a_keras_model_is_refused(noise, manifest, build):
+    with pytest.raises(ValueError, match=r"`build` must return a functional or sequential keras.Model, it returned"):
+        training.train(configs.RunConfig("training_only", **configs.SMOKE), noise, manifest, build=build)

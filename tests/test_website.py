@@ -286,7 +286,9 @@ def test_every_entry_of_the_search_leads_somewhere(site):
     entries = json.loads((site / "search.js").read_text(encoding="utf-8").removeprefix("window.SEARCH = ").rstrip(";\n"))
     assert {entry["address"].split("#")[0] for entry in entries} >= {f"{name}.html" for name in NOTEBOOKS}
     assert all(resolves(entry["address"], site / "index.html") for entry in entries)
-    assert all("from tumor_mri import" not in entry["text"] for entry in entries if not entry["address"].startswith("api"))  # no code
+    assert all(
+        "from tumor_mri import" not in entry["text"] for entry in entries if not entry["address"].startswith("api")
+    )  # no code
 
 
 @needs_browser

@@ -112,7 +112,15 @@ def about(folder: Path | str = FOLDER) -> dict:
         ['abstain_below', 'record', 'temperature']
     """
     _check(Path(folder))
-    return json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
+    path = Path(folder) / ABOUT
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        sound = facts["temperature"] > 0 and 0 <= facts["abstain_below"] <= 1 and isinstance(facts["record"], str)
+    except (ValueError, KeyError, TypeError) as error:
+        raise PredictionError(f"{path} does not describe a network: {text.one_line(error)}") from None
+    if not sound:
+        raise PredictionError(f"{path} needs a temperature above 0, abstain_below from 0 to 1, and the name of a record")
+    return facts
 
 
 def _check(folder):

@@ -7,6 +7,7 @@ runs are kept, and the same call trains the missing ones.
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,16 @@ def complete(
     missing = [config for config, found in runs.items() if found is None]
     if missing:
         runs |= _spread(missing, Path(folders[-1]), scheduler, workers, title)
+    _note_versions(runs.values())
     return [runs[config] for config in wanted]
+
+
+def _note_versions(runs):
+    """Say so if runs were trained with different versions of what computes them: their difference may not be the networks'."""
+    for library in ("keras", "tensorflow", "jax"):
+        versions = {run.environment.get(library) for run in runs} - {None}
+        if len(versions) > 1:
+            print(f"Note: these runs were trained with {library} {', '.join(sorted(versions))}", file=sys.stderr)
 
 
 def _spread(missing, folder, scheduler, workers, title):

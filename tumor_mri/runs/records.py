@@ -143,9 +143,27 @@ def decode(content: bytes, source: Path | str) -> configs.Run:
     try:
         lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
         settings = {name: about[name] for name in ("history", "environment", "seconds")}
+        _check_settings(settings, arrays)
         return configs.Run(config=_config(about["config"]), **settings, **lists, **arrays)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{source} describes a run that this version does not know: {error}. Update the project") from error
+
+
+def _check_settings(settings, arrays):
+    """Make sure that what is no array has the types and lengths of a run: a forger can fit the digest.
+
+    Raises:
+        ValueError, TypeError, AttributeError: if it has not.
+    """
+    lengths = {len(values) for values in settings["history"].values()}
+    if lengths != {len(arrays["val_classes"])} or not {"accuracy", "val_accuracy"} <= set(settings["history"]):
+        raise ValueError("its history does not have a value for each epoch")
+    for values in settings["history"].values():
+        [float(value) for value in values]
+    if not isinstance(settings["environment"], dict) or not {"backend", "dataset"} <= set(settings["environment"]):
+        raise ValueError("its environment names no backend and no dataset")
+    if isinstance(settings["seconds"], bool) or not isinstance(settings["seconds"], (int, float)):
+        raise ValueError("its seconds are no number")
 
 
 def sweep(folder: Path | str) -> None:

@@ -42,8 +42,9 @@ def train(
         save_to: path of the trained network, which ends in ``.keras``; None does not save the weights.
 
     Raises:
-        ValueError: for an unknown network, or if `build` returns a model with other inputs or outputs, one that computes in
-            another precision or has a ``train_step`` of its own, or one whose outputs are not probabilities.
+        ValueError: for an unknown network, for images of another type or number, or if `build` returns no Keras model, a model
+            with other inputs or outputs, one that computes in another precision or has a ``train_step`` of its own, or one whose
+            outputs are not probabilities.
         FloatingPointError: if the training loss is not finite.
         DatasetError: if there are no images.
     """
@@ -53,12 +54,18 @@ def train(
     recipe = recipes.get(config.recipe)
     manifest = manifests.load_manifest(manifests.get(config.dataset)) if manifest is None else manifest
     images = recipe.load(manifest, config.without) if images is None else images
+    _check_images(images, manifest)
     labels = manifests.class_indices(manifest)
     split = protocols.split(manifest, config.protocol, config.fold)
     train_rows = split.train[: config.train_images]
 
     def build_with_grey_input():
         inner = build() if build else build_network(config, images.shape[1:])
+        if not isinstance(inner, keras.Model) or not hasattr(inner, "inputs"):
+            raise ValueError(
+                f"`build` must return a functional or sequential keras.Model, it returned {type(inner).__name__}: predictions of "
+                "other tools are scored by `tumor-mri score`"
+            )
         return inner, _grey_input(inner, images.shape[1:], len(manifests.get(config.dataset).classes))
 
     batches = _shuffled_batches(images, labels, train_rows, config)
@@ -113,6 +120,19 @@ def train(
         val_flipped=predict(split.validation, flipped=True) if recipe.mirrored else None,
         test_flipped=predict(testing, flipped=True) if recipe.mirrored else None,
     )
+
+
+def _check_images(images, manifest):
+    """Make sure that images are those of a manifest, with grey levels from 0 to 255.
+
+    Raises:
+        ValueError: if they are not; the message says what was expected.
+    """
+    if images.dtype != np.uint8 or images.ndim != 3 or len(images) != len(manifest):
+        raise ValueError(
+            f"images must be uint8, ({len(manifest)}, height, width), one for each row of the manifest, with grey levels from 0 "
+            f"to 255; got {images.dtype}, {images.shape}"
+        )
 
 
 def build_network(config: configs.RunConfig, size: tuple[int, int]) -> keras.Model:

@@ -5,6 +5,20 @@
   const percent = share => `${(100 * share).toFixed(share > 0.0995 ? 0 : 1)} %`;
   const WARM = [252, 165, 10]; // of heat maps
   let network = null; // a promise of the session and what belongs to it
+  let scripts = null; // a promise that runtime and network are there
+
+  /* Load the large scripts: after the page, or when they are needed. */
+  function load() {
+    const one = name =>
+      new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        script.src = `scan/${name}.js`;
+        script.onload = resolve;
+        script.onerror = () => reject(new Error(`scan/${name}.js could not be loaded: open the page again`));
+        document.head.append(script);
+      });
+    return (scripts ??= Promise.all([one("runtime"), one("network")]));
+  }
 
   async function unpack(text) {
     const bytes = Uint8Array.from(atob(text), character => character.charCodeAt(0));
@@ -126,11 +140,13 @@
 
   async function answer(blob, name) {
     find("status").className = "";
+    find("result").hidden = true;
     find("status").textContent = network ? `Reading ${name} …` : `Reading ${name}, and starting the network …`;
     try {
+      await load();
+      if ("serviceWorker" in navigator && location.protocol.startsWith("http")) navigator.serviceWorker.register("scan-offline.js");
       show(name, await ask(await read(blob)));
     } catch (error) {
-      find("result").hidden = true;
       const undecodable = error instanceof DOMException;
       find("status").textContent = `${name} cannot be used: ${undecodable ? "this browser cannot read it as a picture" : error.message}.`;
       if (/\.(dcm|nii|nii\.gz)$/i.test(name))
@@ -148,6 +164,8 @@
     });
   for (const button of document.querySelectorAll("button[data-sample]"))
     button.addEventListener("click", async () => answer(await (await fetch(button.dataset.sample)).blob(), button.textContent.trim()));
-  if ("serviceWorker" in navigator && location.protocol.startsWith("http")) navigator.serviceWorker.register("scan-offline.js");
-  window.scanPage = { read, ask, prepare }; // for tests
+  // 13 MB: not before somebody is about to ask
+  for (const kind of ["pointerenter", "focusin", "dragenter", "touchstart"])
+    for (const place of [zone, document.querySelector(".samples")]) place.addEventListener(kind, () => load().catch(() => {}), { once: true, passive: true });
+  window.scanPage = { load, read, ask, prepare }; // for tests
 })();
