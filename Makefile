@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 PYTEST := $(PY) -m pytest -q -n 2 --dist loadscope --doctest-modules  # a file's tests stay together, for what they share
 
-.PHONY: help reproduce site test test-fast test-unit test-jax test-torch test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
+.PHONY: help reproduce site test test-fast test-unit test-jax test-torch test-oldest test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,14 @@ build/torch: tests/requirements-torch.txt pyproject.toml
 	rm -rf $@
 	$(PYTHON) -m venv $@
 	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e .
+
+test-oldest: build/oldest  ## the published network under the oldest TensorFlow and Keras that are supported
+	build/oldest/bin/python -m pytest -q -p no:cacheprovider tests/test_published.py tests/test_publishing.py
+
+build/oldest: tests/requirements-oldest.txt pyproject.toml
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e .[train]
 
 test-strict: venv  ## stored outputs of the notebooks must equal re-executed ones
 	$(PY) tests/strict_lane.py
