@@ -330,3 +330,29 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(folder, tmp_p
     monkeypatch.setattr(any_folder, "read", lambda *_: pytest.fail("images were read"))
     assert cli.main(["audit", str(folder), "--output", str(tmp_path / "out")]) == 1
     assert "out: File exists" in capsys.readouterr().err
+
+
+def test_leaks_through_patients_are_named(folder, tmp_path, capsys):
+    assert cli.main(["audit", str(folder), "--output", str(tmp_path), "--patients", r"(no|yes)/", "--fail-on", "leak"]) == 1
+    said = capsys.readouterr().out
+    assert "1 group is in several splits; the first: Testing/" in said and "images with a patient" in said
+    leaks = pd.read_csv(tmp_path / "leaks.csv")
+    assert leaks["patient"].tolist() == ["no, yes"]  # a copy links the two
+    assert "Testing" in leaks["splits"][0] and "Training" in leaks["splits"][0]
+    assert "Groups in several splits" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert pd.read_csv(tmp_path / "images.csv")["patient"].notna().all()
+
+
+def test_a_comparison_fails_on_copies_and_refuses_what_it_does_not_use(folder, tmp_path, capsys):
+    compared = ["audit", str(folder / "Testing"), "--against", str(folder / "Training"), "--output", str(tmp_path)]
+    assert cli.main([*compared, "--fail-on", "leak"]) == 1
+    assert "4 images of" in capsys.readouterr().err
+    for other in (["--patients", "(no)"], ["--fail-on", "conflict"]):
+        assert cli.main(compared + other) == 1
+        assert "error: --against looks for copies between two folders" in capsys.readouterr().err
+
+
+def test_label_errors_are_not_looked_for_in_few_images(folder):
+    found = any_folder.audit_folder(folder)
+    assert "likely label errors: not looked for, too few images or groups" in figures(found)
+    assert found.images["likely_class"].isna().all()

@@ -8,7 +8,7 @@ import pytest
 from tumor_mri import stats
 from tumor_mri.datasets import download, manifests
 from tumor_mri.evaluation import calibration
-from tumor_mri.models import networks, published
+from tumor_mri.models import networks, onnx_file, preprocessing, published
 from tumor_mri.runs import records
 from tumor_mri.study import publishing
 
@@ -38,3 +38,19 @@ def test_the_published_network_says_what_its_record_says(manifest):
     recorded = stats.soften(run.test_probabilities[some], network.temperature)
     assert (odds.argmax(axis=1) == recorded.argmax(axis=1)).mean() >= 0.97
     assert np.abs(odds - recorded).mean() < 0.02
+
+
+@pytest.mark.needs_dataset
+def test_a_scan_that_was_seen_in_training_is_told_from_others(manifest):
+    """`SEEN`: of Testing, images with a copy in Training exceed it, unseen ones do not, nor do Training scans of other groups."""
+    network, testing = published.load(), manifests.is_testing(manifest)
+    scans = preprocessing.load_prepared(manifest, progress=False)[..., None]
+    features = published.unit_length(onnx_file.answer(network.session, scans)[0])
+    groups = manifests.load_groups(2)["group"].to_numpy()
+    likeness = features @ network.features.T
+    seen = np.isin(groups[testing], groups[~testing])
+    closest = likeness[testing].max(axis=1)
+    assert (closest[seen] > published.SEEN).mean() > 0.93
+    assert (closest[~seen] > published.SEEN).mean() == 0
+    others = np.where(groups[~testing][:, None] == groups[~testing], -1, likeness[~testing]).max(axis=1)
+    assert (others > published.SEEN).mean() < 0.01

@@ -78,15 +78,19 @@ def change(table, column, value, row=0):
 
 FAULTS = {
     "a column is missing": (lambda t: t.drop(columns="no_tumor"), "lacks the columns no_tumor: it has "),
-    "an unknown path": (lambda t: change(t, "path", "Training/x.jpg"), r"1 image is \(Training/x.jpg\) not in the manifest"),
-    "a row twice": (lambda t: pd.concat([t, t.head(2)]), "2 images are .* there twice"),
-    "a row too few": (lambda t: t.drop(index=3), r"fold 0, 1 image is .* missing: 575 images validate there"),
+    "an unknown path": (lambda t: change(t, "path", "Training/x.jpg"), r"1 image is not in the manifest \(Training/x.jpg\)"),
+    "a row twice": (lambda t: pd.concat([t, t.head(2)]), "2 images are there twice"),
+    "a row too few": (lambda t: t.drop(index=3), r"fold 0, 1 image is missing .*: 575 images validate there"),
     "a wrong fold": (lambda t: t.assign(fold=(t["fold"] + 1) % 5), "fold 0, .* missing"),
     "no such fold": (lambda t: t.assign(fold=t["fold"] + 1), "missing|fold 5 does not exist"),
     "a fold that is no number": (lambda t: change(t, "fold", "first"), "column fold must contain whole numbers"),
     "logits": (lambda t: change(t, "no_tumor", 7.5), "1 of .* rows are not probabilities .* apply a softmax first"),
     "no number": (lambda t: change(t, "no_tumor", "high"), "1 of .* rows are not probabilities"),
     "nothing": (lambda t: change(t, "no_tumor", None), "1 of .* rows are not probabilities"),
+    "Testing for some folds": (
+        lambda t: t[~(t["path"].str.startswith("Testing") & (t["fold"] > 0))],
+        "predicted for some folds, but not for 1, 2, 3, 4: give it for all or for none",
+    ),
     "a part of Testing": (lambda t: t.drop(index=900), "393 of the 394 images of Testing: give all or none"),
     "another protocol": (lambda t: t.assign(protocol="split"), "unknown protocol 'split'|choose one of"),
 }
@@ -126,7 +130,8 @@ def test_the_commands(whole, write, tmp_path, capsys, manifest):
     assert capsys.readouterr().out.startswith("fold,subset,path,class\n0,train,Training/")
     assert cli.main(["score", str(write(whole)), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert said.count("\n| ") > 5 and "| mine | grouped |" in said and "The last row is yours" in said
+    assert "mine, grouped:\n" in said and "unseen recall" in said and "Beside the published rows" in said
+    assert (tmp_path / "out/mine.md").read_text(encoding="utf-8").count("\n| ") > 5
     assert pd.read_csv(tmp_path / "out/mine.csv")["network"].tolist() == ["mine"]
     assert cli.main(["score", str(tmp_path / "absent.csv"), "--output", str(tmp_path / "none")]) == 1
     said = capsys.readouterr().err

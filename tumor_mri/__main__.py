@@ -75,7 +75,9 @@ def _parser():
     audit = add("audit", _audit, "look for copies, patients on both sides of a split, label conflicts and shortcuts in a dataset")
     audit.add_argument("folder", nargs="?", type=Path, help="any folder of class folders (default: the project's dataset)")
     audit.add_argument("--output", type=Path, help="default: build/audit")
-    audit.add_argument("--against", type=Path, metavar="OTHER", help="tell which images of the folder are in another one too")
+    audit.add_argument(
+        "--against", type=Path, metavar="OTHER", help="tell which images of the folder are in another one too (matches.csv)"
+    )
     audit.add_argument(
         "--patients", metavar="CSV_OR_REGEX", help="columns path and patient, or an expression whose first group is the patient"
     )
@@ -119,10 +121,10 @@ def _parser():
     score = add("score", _score, "score predictions from any tool, beside the published rows; BENCHMARK.md says how")
     score.add_argument("predictions", type=Path, metavar="CSV", help="columns path, fold, a probability for each class folder")
     score.add_argument("--name", help="of the network, in the table (default: the file's)")
-    score.add_argument("--protocol", help="of all rows, if there is no such column")
+    score.add_argument("--protocol", help="of all rows, if there is no such column: grouped, training_only or testing_folder")
     score.add_argument("--output", type=Path, help="default: build/scores")
     folds = add("folds", _folds, "print which images train and which validate under a protocol, as CSV")
-    folds.add_argument("--protocol", default="grouped", help="default: grouped")
+    folds.add_argument("--protocol", default="grouped", help="grouped (default), training_only, testing_folder or another one")
     predict = add("predict", _predict, "what the published network says about scans; no diagnosis")
     predict.add_argument("path", type=Path, metavar="FILE_OR_FOLDER", help="an image file, or a folder of them")
     predict.add_argument("--json", action="store_true", help="everything, as JSON, not a table")
@@ -228,7 +230,12 @@ def _audit(options):
 
     output, folder = _below_build(options.output, "audit"), options.folder or _here()
     if options.against:
-        return _compare(folder, options.against, output, options.threshold)
+        if options.patients or set(options.fail_on) - {"leak"}:
+            raise ValueError(
+                "--against looks for copies between two folders: of the other options it takes --threshold, --output and "
+                "--fail-on leak"
+            )
+        return _compare(folder, options.against, output, options.threshold, bool(options.fail_on))
     patients = grouping.load_patients(options.patients) if options.patients else None
     with text.writable(output):
         if options.folder:
@@ -237,8 +244,7 @@ def _audit(options):
             raise ValueError("--patients and --threshold need a folder: the project's dataset has its own")
         else:
             found = this_dataset.audit_dataset(folder, manifests.load_manifest())
-        print(found)
-        tables = (found.facts, found.images, found.near_copies, found.groups, found.drift, found.unreadable)
+        tables = (found.facts, found.images, found.near_copies, found.groups, found.leaks, found.drift, found.unreadable)
         files = {
             output / name: table.to_csv(index=False, lineterminator="\n")
             for name, table in zip(scans.OUTPUTS, tables, strict=True)
@@ -250,14 +256,14 @@ def _audit(options):
         text.write_together(files)
     if not len(found.near_copies):
         (output / scans.GALLERY).unlink(missing_ok=True)  # an earlier audit's
-    print(f"Tables and pictures are in {output}; open {output / scans.REPORT} first")
+    print(f"{found}\n\n{found.summary()}\nTables and pictures are in {output}; open {output / scans.REPORT} first")
     problems = {name: count for name, count in found.problems().items() if count and name in options.fail_on}
     if problems:
         print(f"failed on {', '.join(f'{name} ({count:,})' for name, count in problems.items())}", file=sys.stderr)
     return int(bool(problems))
 
 
-def _compare(folder, other, output, threshold):
+def _compare(folder, other, output, threshold, fails):
     from tumor_mri import text
     from tumor_mri.audit import any_folder
 
@@ -266,6 +272,9 @@ def _compare(folder, other, output, threshold):
         text.write_whole(output / "matches.csv", pairs.to_csv(index=False, lineterminator="\n"))
     print(any_folder.facts_as_text(facts))
     print(f"The pairs are in {output / 'matches.csv'}")
+    if fails and len(pairs):
+        print(f"failed on leak ({pairs['path'].nunique():,} images of {folder} are in {other} too)", file=sys.stderr)
+    return int(fails and len(pairs) > 0)
 
 
 def _manifest(options):
@@ -356,9 +365,13 @@ def _score(options):
         path = output / f"{name}.csv"
         text.write_whole(path, mine.to_csv(index=False, lineterminator="\n"))
         text.write_whole(path.with_suffix(".md"), benchmark.as_markdown(beside) + "\n")
-    print(benchmark.as_markdown(beside))
-    print(f"The last {'row is' if len(mine) == 1 else f'{len(mine)} rows are'} yours. Nothing shows how the network was trained.")
-    print(f"They are in {path}, with all digits")
+    for row in mine.to_dict("records"):
+        print(f"{row.pop('network')}, {row.pop('protocol')}:")
+        for column, value in row.items():
+            if not pd.isna(value):
+                print(f"  {column.replace('_', ' '):<20} {value:.4g}")
+    print(f"Beside the published rows: {path.with_suffix('.md')}. With all digits: {path}")
+    print("Nothing shows how the network was trained: see BENCHMARK.md")
 
 
 def _folds(options):
@@ -417,6 +430,8 @@ def _predict(options):
     print("Material for learning, not a diagnostic device.", file=sys.stderr)
     number = options.slice - 1 if options.slice else None
     if options.heat:
+        if options.heat.exists() and not options.heat.is_dir():
+            raise ValueError(f"{options.heat} is a file: --heat needs a folder")
         options.heat.mkdir(parents=True, exist_ok=True)
     found = published.predict(files, published.load(), len(files) > 64, number, options.all_pages, options.heat)
     if options.json:
@@ -424,6 +439,8 @@ def _predict(options):
         print(found.to_json(orient="records", indent=2, force_ascii=False))
     else:
         print(published.as_text(found))
+    if options.heat:
+        print(f"The heat maps are in {options.heat}", file=sys.stderr)
     if found["problem"].astype(bool).all():
         raise published.PredictionError(f"none of {len(found)} files can be read as an image: {found['problem'].iloc[0]}")
 

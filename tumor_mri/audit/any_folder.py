@@ -22,9 +22,9 @@ class Audit:
         near_copies: one row per pair of near-duplicates; pairs across classes come first, then pairs across splits, in ascending
             order of correlation.
         scans: the images that were read.
-        images: a row per image: the columns of `Scans.table`, copies (number of near-duplicates), group, fold (a suggestion: 5
-            folds of all images, stratified by class, groups whole; -1 if there are too few groups), and for a likely label error
-            likely_class, probability and own_probability (`labels.likely_errors`).
+        images: a row per image: the columns of `Scans.table` with the patient, copies (number of near-duplicates), group, fold (a
+            suggestion: 5 folds of all images, stratified by class, groups whole; -1 if there are too few groups), and for likely
+            label errors likely_class, probability and own_probability (`labels.likely_errors`).
         drift: how the splits differ from the one that trains, see `facts.drift`.
     """
 
@@ -38,6 +38,46 @@ class Audit:
     def unreadable(self) -> pd.DataFrame:
         """Path and reason of each image that could not be read."""
         return self.scans.unreadable
+
+    @property
+    def leaks(self) -> pd.DataFrame:
+        """Groups with images in several splits, the largest first: group, patient (empty if not known), images, splits (names and
+        numbers of images) and examples (a path from each split)."""
+        splits = self.images.groupby("group")["split"].nunique()
+        rows = []
+        for group, rows_of in self.images[self.images["group"].isin(splits[splits > 1].index)].groupby("group"):
+            by_split = rows_of.groupby("split")["path"]
+            counts = ", ".join(f"{facts.split_name(split)} {count}" for split, count in by_split.size().items())
+            patients = ", ".join(sorted(rows_of["patient"].dropna().unique()))
+            rows.append((group, patients, len(rows_of), counts, "; ".join(by_split.first())))
+        found = pd.DataFrame(rows, columns=["group", "patient", "images", "splits", "examples"])
+        return found.sort_values(["images", "group"], ascending=[False, True], ignore_index=True)
+
+    def summary(self) -> str:
+        """The problems, and where to begin, as a few lines."""
+        problems, leaks, pairs = self.problems(), self.leaks, self.near_copies
+        conflicts = pairs[pairs["first_class"] != pairs["second_class"]]
+        told = [
+            ("group is", "groups are", "in several splits", problems["leak"], leaks["examples"]),
+            (
+                "pair has",
+                "pairs have",
+                "different classes",
+                problems["conflict"],
+                conflicts["first"] + " and " + conflicts["second"],
+            ),
+            (
+                "image",
+                "images",
+                "cannot be read",
+                problems["unreadable"],
+                self.unreadable["path"] + " " + self.unreadable["reason"],
+            ),
+        ]
+        lines = [f"{len(self.images):,} images in {self.images['group'].nunique():,} groups."]
+        for one, many, what, count, of in told:
+            lines.append(f"{count:,} {one if count == 1 else many} {what}{f'; the first: {of.iloc[0]}' if count else ''}")
+        return "\n".join(lines)
 
     @property
     def groups(self) -> pd.DataFrame:
@@ -82,8 +122,11 @@ def audit_folder(folder: str | Path, patients: pd.DataFrame | str | None = None,
     found = replace(found, unreadable=unreadable.sort_values("path", ignore_index=True))
     pairs = pairs_of(folder, found, threshold)
     known = [None] * len(found.table) if patients is None else grouping.patients_of(found.table["path"], patients)
+    found = replace(found, table=found.table.assign(patient=pd.Series(known, dtype="string", index=found.table.index)))
     groups = grouping.group_numbers(found.table["path"], known, pairs)
     told = [facts.fact("files passed over: no image by name, or in no class folder", passed_over)]
+    if patients is not None:
+        told.append(facts.fact("images with a patient", found.table["patient"].notna().sum(), len(found.table)))
     return audit_of(found, pairs, groups, told)
 
 
@@ -113,12 +156,17 @@ def audit_of(scans: Scans, pairs: pd.DataFrame, groups: np.ndarray, before: list
         fold=grouping.folds_of(scans.table["class"], groups),
     )
     told = [*before, *facts.image_facts(scans, pairs, groups)]
-    shares = labels.out_of_fold(scans.thumbnails, images["class"], images["fold"].to_numpy())
+    enough = len(images) >= labels.LEAST_IMAGES
+    shares = labels.out_of_fold(scans.thumbnails, images["class"], images["fold"].to_numpy()) if enough else None
     images = images.reindex(columns=[*images.columns, *LABEL_COLUMNS])
     if shares is not None:
         errors = labels.likely_errors(shares, images["class"]).set_index("row")
         images[LABEL_COLUMNS] = errors.reindex(images.index)[LABEL_COLUMNS]
-        told.append(facts.fact("likely label errors", len(errors), len(images)))
+        right = shares.columns[shares.to_numpy().argmax(axis=1)] == images["class"]
+        told.append(facts.fact("class told right by the model that looks for label errors", right.sum(), len(images)))
+        told.append(facts.fact("likely label errors, a reason to look", len(errors), len(images)))
+    else:
+        told.append(facts.fact("likely label errors: not looked for, too few images or groups", 0))
     if images["split"].nunique() > 1:
         splits = images.groupby("group")["split"].transform("nunique")
         told.append(facts.fact("images in a group that is in several splits", (splits > 1).sum(), len(images)))

@@ -12,6 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from tumor_mri.audit import near_copies
 
 TREES = 150
+LEAST_IMAGES = 200  # with fewer, the model is wrong too often for its doubts to mean anything
 
 
 def out_of_fold(thumbnails: np.ndarray, labels: ArrayLike, folds: np.ndarray) -> pd.DataFrame | None:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from tumor_mri.audit import near_copies
 from tumor_mri.datasets import folders, image_files
 
-OUTPUTS = ("facts.csv", "images.csv", "near_copies.csv", "groups.csv", "drift.csv", "unreadable.csv")  # tables of an audit
+OUTPUTS = ("facts.csv", "images.csv", "near_copies.csv", "groups.csv", "leaks.csv", "drift.csv", "unreadable.csv")  # of an audit
 GALLERY, REPORT, JSON = "gallery.png", "report.html", "audit.json"  # and what shows them
 TRAINING = ("train", "training")  # names of the split that trains, in any case
 MEASURED_SIDE = 128  # pixels a side of the copy on which sharpness is measured

@@ -1,5 +1,6 @@
 """Audit of the project's dataset: its images, with the patients, sources and splits of the manifest."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ def audit_dataset(folder: str | Path, manifest: pd.DataFrame) -> any_folder.Audi
     """
     manifests.check(folder, manifest)
     found = scans.read(folder, manifest[["path", "split", "class"]])
+    found = replace(found, table=found.table.assign(patient=manifest["patient"].to_numpy()))
     pairs = any_folder.pairs_of(Path(folder), found)
     groups = manifest["group"].to_numpy()
     separated = groups[pairs["first"]] != groups[pairs["second"]]

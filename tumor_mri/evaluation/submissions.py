@@ -51,18 +51,26 @@ def read(path: str | Path, name: str, manifest: pd.DataFrame, protocol: str | No
     networks.check_name(name)
     if name in networks.NETWORKS:
         raise ValueError(f"{name!r} is a network of this project: give yours another name")
-    table = _with_keys(_read(path), path, protocol)
-    dataset = manifests.dataset_of(manifest)
-    _check_columns(table, path, [*KEYS, "path", *dataset.classes])
+    table, dataset = _read(path), manifests.dataset_of(manifest)
+    _check_columns(table, path, ["path", "fold", *dataset.classes])
+    table = _with_keys(table, path, protocol)
     unknown = table.loc[~table["path"].isin(manifest["path"]), "path"]
     if len(unknown):
-        raise scoring.EvaluationError(f"{path}: {_some(unknown)} not in the manifest; paths are like {manifest['path'][0]}")
+        raise scoring.EvaluationError(f"{path}: {_some(unknown, 'not in the manifest')}; paths are like {manifest['path'][0]}")
     repeated = table[table.duplicated([*KEYS, "path"])]
     if len(repeated):
-        raise scoring.EvaluationError(f"{path}: {_some(repeated['path'])} there twice for the same protocol, seed and fold")
+        raise scoring.EvaluationError(f"{path}: {_some(repeated['path'], 'there twice for the same protocol, seed and fold')}")
     values = _probabilities(table, path, dataset.classes)
     parts = table.groupby(list(KEYS)).indices
-    return [_submission(key, name, table["path"].to_numpy()[rows], values[rows], path, manifest) for key, rows in parts.items()]
+    found = [_submission(key, name, table["path"].to_numpy()[rows], values[rows], path, manifest) for key, rows in parts.items()]
+    for of in {one.config.protocol for one in found}:
+        without = [one.config.fold for one in found if one.config.protocol == of and not one.test_paths]
+        if 0 < len(without) < sum(one.config.protocol == of for one in found):
+            raise scoring.EvaluationError(
+                f"{path}: under {of}, Testing is predicted for some folds, but not for {', '.join(map(str, sorted(without)))}: "
+                "give it for all or for none"
+            )
+    return found
 
 
 def _read(path):
@@ -93,8 +101,9 @@ def _with_keys(table, path, protocol):
 def _check_columns(table, path, wanted):
     missing = [column for column in wanted if column not in table]
     if missing:
+        hint = ". Columns are separated by commas" if len(table.columns) == 1 else ""
         raise scoring.EvaluationError(
-            f"{path} lacks the columns {', '.join(missing)}: it has {', '.join(map(str, table.columns))}"
+            f"{path} lacks the columns {', '.join(missing)}: it has {', '.join(map(str, table.columns))}{hint}"
         )
 
 
@@ -127,13 +136,17 @@ def _submission(key, name, paths, values, path, manifest):
     where = f"{path}: under {protocol}, seed {seed}, fold {fold}"
     missing = wanted[~np.isin(wanted, paths)]
     if len(missing):
-        raise scoring.EvaluationError(f"{where}, {_some(missing)} missing: {len(wanted):,} images validate there")
+        raise scoring.EvaluationError(f"{where}, {_some(missing, 'missing')}: {len(wanted):,} images validate there")
     extra = paths[~np.isin(paths, wanted) & ~np.isin(paths, testing)]
     if len(extra):
-        raise scoring.EvaluationError(f"{where}, {_some(extra)} not to be predicted: see `tumor-mri folds --protocol {protocol}`")
+        raise scoring.EvaluationError(
+            f"{where}, {_some(extra, 'not to be predicted')}: see `tumor-mri folds --protocol {protocol}`"
+        )
     asked = np.isin(testing, paths)
     if asked.any() and not asked.all() and protocol != protocols.TESTING_FOLDER.name:
-        raise scoring.EvaluationError(f"{where}, {asked.sum()} of the {len(testing)} images of Testing: give all or none")
+        raise scoring.EvaluationError(
+            f"{where}, there are {asked.sum()} of the {len(testing)} images of Testing: give all or none"
+        )
     tested = testing if asked.all() else testing[:0]
     return configs.Submission(
         config=configs.RunConfig(protocol, widths=(), network=name, seed=seed, fold=fold, patience=None),
@@ -146,7 +159,7 @@ def _submission(key, name, paths, values, path, manifest):
     )
 
 
-def _some(paths):
-    """How many images, and some of them: the beginning of a clause."""
+def _some(paths, what):
+    """How many images are something, and some of them."""
     shown = ", ".join(list(paths)[:SHOWN])
-    return f"{len(paths):,} image{' is' if len(paths) == 1 else 's are'} ({shown}{', …' if len(paths) > SHOWN else ''})"
+    return f"{len(paths):,} image{' is' if len(paths) == 1 else 's are'} {what} ({shown}{', …' if len(paths) > SHOWN else ''})"

@@ -30,6 +30,7 @@ FOLDER = manifests.DATA / "weights"  # committed
 DATASET = manifests.BRAIN_TUMOUR_MRI  # used for training
 NETWORK = "residual"  # with its default recipe; MODEL_CARD.md explains the choice
 MODEL, ONNX, FEATURES, ABOUT, SUMS = f"{NETWORK}.keras", f"{NETWORK}.onnx", "features.npz", "about.json", "SHA256SUMS"
+SEEN = 0.985  # cosine to a scan of Training above which it is most likely the same scan: see `tests/test_publishing.py`
 NEAREST = ("nearest", "nearest_class", "similarity")  # columns that describe the nearest Training scan
 
 
@@ -191,7 +192,7 @@ def predict(
         One row per image. Columns: file; page (such as ``1 of 3``; empty if the file holds one image); problem (why it cannot be
         read; if it is not empty, the other columns are); answer (class name); abstains (whether the network abstains); confidence
         (calibrated, 0 to 1); a probability for each class name. The last three describe the Training scan whose features are most
-        similar: nearest (its path), nearest_class and similarity (cosine).
+        similar: nearest (its path), nearest_class and similarity (cosine; above `SEEN` it is most likely the same scan).
     """
     asked = [(file, one) for file in files for one in (range(_count(file)) if all_pages else [number])]
     rows = []
@@ -286,13 +287,14 @@ def as_text(found: pd.DataFrame) -> str:
     if len(read):
         shares = {f"{name} %": [f"{100 * value:.0f}" for value in read[name]] for name in DATASET.labels}
         advice = np.where(read["abstains"].astype(bool), "would rather abstain", "")
+        advice = np.where(read["similarity"].astype(float) > SEEN, "seen in training: proves nothing", advice)
         nearest = [f"{row.nearest} (cosine {row.similarity:.3f})" for row in read.itertuples()]
         columns = {
             "file": read["file"],
             **({"page": read["page"]} if read["page"].any() else {}),
             "answer": read["answer"],
             **shares,
-            "": advice,
+            "note": advice,
             "nearest Training scan": nearest,
         }
         lines.append(pd.DataFrame(columns).to_string(index=False))

@@ -37,7 +37,7 @@ def build(found: Audit, folder: Path | str) -> str:
     errors = errors.loc[margin.sort_values(ascending=False, kind="stable").index]
     return website.fill(
         "audit",
-        folder=str(folder),
+        folder=str(Path(folder).resolve()),
         style=(website.TEMPLATES / "style.css").read_text(encoding="utf-8"),
         problems=found.problems(),
         images=len(found.images),
@@ -48,6 +48,7 @@ def build(found: Audit, folder: Path | str) -> str:
         kinds=[
             (title, len(some), [_pair(row, folder) for row in some.head(PAIRS).itertuples()]) for title, some in kinds.items()
         ],
+        leaks=list(found.leaks.head(PAIRS).itertuples(index=False)),
         errors=[_suspect(row, folder) for row in errors.head(PAIRS).itertuples()],
         error_count=len(errors),
         drift=[
@@ -61,7 +62,13 @@ def build(found: Audit, folder: Path | str) -> str:
 
 def as_json(found: Audit, folder: Path | str) -> str:
     """The audit for programs: folder, problems, facts, pairs, drift and unreadable images."""
-    tables = {"facts": found.facts, "near_copies": found.near_copies, "drift": found.drift, "unreadable": found.unreadable}
+    tables = {
+        "facts": found.facts,
+        "near_copies": found.near_copies,
+        "leaks": found.leaks,
+        "drift": found.drift,
+        "unreadable": found.unreadable,
+    }
     known = {name: table.astype(object).where(table.notna(), None) for name, table in tables.items()}
     records = {name: table.to_dict("records") for name, table in known.items()}
     return (
@@ -75,7 +82,8 @@ def _number(value):
 
 
 def _pair(row, folder):
-    how = "byte for byte" if row.byte_identical else f"{'aligned' if row.aligned else 'whole image'}, {row.correlation:.3f}"
+    stage = "after alignment" if row.aligned else "as whole images"
+    how = "byte for byte" if row.byte_identical else f"{stage}, correlation {row.correlation:.3f}"
     return {
         "how": how,
         "sides": [
@@ -88,7 +96,7 @@ def _pair(row, folder):
 def _suspect(row, folder):
     return {
         "path": row.path,
-        "class": row[3],
+        "class": row[3],  # a name that no attribute can have
         "likely": row.likely_class,
         "probability": f"{row.probability:.0%}",
         "own": f"{row.own_probability:.0%}",

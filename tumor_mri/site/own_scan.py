@@ -91,6 +91,7 @@ def write(output: Path, files: dict[str, bytes]) -> dict:
         "classes": dict(zip(dataset.classes, dataset.labels, strict=True)),
         "temperature": facts["temperature"],
         "abstainBelow": facts["abstain_below"],
+        "seen": published.SEEN,
         "smallest": image_files.SMALLEST,
         "most": image_files.MOST_PIXELS,
     }
@@ -105,6 +106,7 @@ def write(output: Path, files: dict[str, bytes]) -> dict:
     offline = (website.TEMPLATES / "scan/offline.js").read_text(encoding="utf-8").replace("{{ version }}", version)
     text.write_whole(output / "scan-offline.js", offline)
     return {
+        "seen": published.SEEN,
         "smallest": image_files.SMALLEST,
         "samples": [{"label": label, "picture": _drawing(name)} for name, label in network["classes"].items()],
         "runtime_version": VERSION,

@@ -133,9 +133,16 @@
         return item;
       }),
     );
+    find("seen-before").hidden = answer.similar[0].cosine < NETWORK.seen;
     find("result").hidden = false;
+    scrollTo(find("result"));
     find("status").className = "quiet"; // screen readers hear it; others see the answer below
     find("status").textContent = `${name}: ${find("answer").textContent}. ${find("abstains").textContent}`;
+  }
+
+  function scrollTo(place) {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    place.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
   }
 
   async function answer(blob, name) {
@@ -149,6 +156,7 @@
     } catch (error) {
       const undecodable = error instanceof DOMException;
       find("status").textContent = `${name} cannot be used: ${undecodable ? "this browser cannot read it as a picture" : error.message}.`;
+      scrollTo(find("status"));
       if (/\.(dcm|nii|nii\.gz)$/i.test(name))
         find("status").textContent += " Export the slice as PNG, or use the command: tumor-mri predict reads DICOM and NIfTI.";
     }
