@@ -197,4 +197,4 @@ def test_of_a_widget_only_its_sentence_is_stored(tmp_path):
     assert "widgets" not in stored.metadata
     website.write({path.stem: stored}, tmp_path / "site")
     page = (tmp_path / "site" / "01_widget.html").read_text(encoding="utf-8")
-    assert galleries._NO_KERNEL in page and "<script" not in page
+    assert galleries._NO_KERNEL in page and "<script src" not in page and "widget-state" not in page

@@ -82,7 +82,9 @@ def runs(draw):
     name = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
     return configs.Run(
         config=config,
-        history={"val_accuracy": draw(st.lists(st.floats(0, 1), min_size=epochs, max_size=epochs))},
+        history={
+            name: draw(st.lists(st.floats(0, 1), min_size=epochs, max_size=epochs)) for name in ("accuracy", "val_accuracy")
+        },
         train_paths=draw(st.lists(name, min_size=images, max_size=images)),
         val_paths=draw(st.lists(name, min_size=images, max_size=images)),
         test_paths=draw(st.lists(name, min_size=images, max_size=images)),
@@ -90,7 +92,7 @@ def runs(draw):
         val_probabilities=random.random((images, 4), dtype=np.float32),
         test_probabilities=random.random((images, 4), dtype=np.float32),
         train_classes=random.integers(0, 4, images, dtype=np.uint8),
-        environment={"backend": draw(name), "threads": None},
+        environment={"backend": draw(name), "dataset": draw(name), "threads": None},
         seconds=draw(st.floats(0, 1e9)),
     )
 
@@ -112,8 +114,9 @@ def example():
     config = configs.RunConfig("training_only", widths=(4, 4, 4, 4))
     nothing, classes = np.full((3, 4), 0.25, dtype=np.float32), np.arange(6, dtype=np.uint8).reshape(2, 3) % 4
     paths = ["a.jpg", "b.jpg", "c.jpg"]
-    history = {"val_accuracy": [0.5, 0.25]}
-    run = configs.Run(config, history, paths, paths, paths, classes, nothing, nothing, classes[0], {"backend": "none"}, 1.0)
+    history = {"accuracy": [0.5, 0.5], "val_accuracy": [0.5, 0.25]}
+    environment = {"backend": "none", "dataset": "none"}
+    run = configs.Run(config, history, paths, paths, paths, classes, nothing, nothing, classes[0], environment, 1.0)
     return run, records.encode(run)
 
 

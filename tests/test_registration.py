@@ -298,7 +298,9 @@ def test_calibration_of_five_classes(toy, scores):
 
 def test_what_is_not_registered_is_refused_by_name(manifest):
     with pytest.raises(ValueError, match="unknown network 'nameless': choose one of cnn, residual"):
-        training.train(configs.RunConfig("grouped", widths=(), network="nameless"), np.zeros((len(manifest), 150, 150)), manifest)
+        training.train(
+            configs.RunConfig("grouped", widths=(), network="nameless"), np.zeros((len(manifest), 150, 150), np.uint8), manifest
+        )
     for settings_, words_ in (
         ({"protocol": "by_moonlight"}, "unknown protocol 'by_moonlight': choose one of testing_folder"),
         ({"protocol": "grouped", "recipe": "stew"}, "unknown recipe 'stew': choose one of report, prepared"),
