@@ -2,6 +2,7 @@
 
 import pytest
 
+from tumor_mri.audit import load_calibration
 from tumor_mri.datasets import decoding, download
 from tumor_mri.figures import about_dataset
 
@@ -18,3 +19,13 @@ def test_scans_are_drawn_no_larger_either(draw, manifest):
     figure = draw(manifest, download.locate())
     drawn = [picture.get_window_extent() for axis in figure.axes for picture in axis.get_images()]
     assert len(drawn) >= 4 and all(max(extent.width, extent.height) <= 150.5 for extent in drawn)
+
+
+def test_the_calibration_of_copies_is_drawn_as_it_was_measured(capsys):
+    table = load_calibration()
+    figure = about_dataset.copy_calibration(table)
+    drawn = [point for line in figure.axes[0].lines for point in line.get_xdata()]
+    made = table[table["strength"].notna()]
+    assert sorted(drawn)[:3] == sorted([*(100 * made["share"]), 99, 99])[:3]
+    said = capsys.readouterr().out
+    assert f"least of all gamma 0.5, {100 * made['share'].min():.1f} %" in said and "0 are taken for copies" in said

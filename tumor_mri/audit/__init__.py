@@ -1,6 +1,7 @@
 """What a split hides: copies, near-duplicates, patients on both sides, sources, label conflicts, shortcuts."""
 
 from tumor_mri.audit.any_folder import Audit, audit_folder, compare_folders
+from tumor_mri.audit.copy_calibration import load_calibration
 from tumor_mri.audit.facts import byte_identical, drift, shortcut
 from tumor_mri.audit.grouping import (
     build_manifest,
@@ -38,6 +39,7 @@ __all__ = [
     "groups_table",
     "label_conflicts",
     "list_images",
+    "load_calibration",
     "load_known",
     "load_patients",
     "manifest_thumbnails",

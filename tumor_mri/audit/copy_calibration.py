@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from tumor_mri.audit import alignment, near_copies, this_dataset
+from tumor_mri.audit import alignment, near_copies, scans
 from tumor_mri.datasets import manifests
 
 CALIBRATION = manifests.DATA / "near_copies_calibration.csv"  # what `calibrate` gave
@@ -29,6 +29,11 @@ CHANGES = {  # kind: three strengths or more, and what they are
     "mirrored": (0.0, 0.1, 0.2),  # and cropped by this share
     "mixed": (0.1, 0.2, 0.3),  # cropped by this share, turned, stretched, made brighter, saved at low quality
 }
+
+
+def load_calibration() -> pd.DataFrame:
+    """The committed calibration: what `calibrate` gave on the project's dataset."""
+    return pd.read_csv(CALIBRATION)
 
 
 def change(image: Image.Image, kind: str, strength: float, generator: np.random.Generator) -> Image.Image:
@@ -225,7 +230,7 @@ def unlinked_copies(folder: Path | str, manifest: pd.DataFrame, progress: bool =
     folder, paths = Path(folder), manifest["path"].to_numpy()
     found = alignment.aligned_copies(alignment.sketches([folder / path for path in paths], progress), progress=progress)
     first, second = found["first"].to_numpy(int), found["second"].to_numpy(int)
-    whole = near_copies.near_copy_pairs(this_dataset.manifest_thumbnails(folder, manifest))
+    whole = near_copies.near_copy_pairs(scans.manifest_thumbnails(folder, manifest))
     linked = near_copies.near_copy_sets(len(manifest), whole)
     table = found.assign(first=paths[first], second=paths[second])
     return table.loc[linked[first] != linked[second], ["first", "second", "correlation", "mirrored"]].reset_index(drop=True)

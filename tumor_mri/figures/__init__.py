@@ -2,6 +2,7 @@
 
 from tumor_mri.figures.about_dataset import (
     class_counts,
+    copy_calibration,
     image_sizes,
     near_copy_pairs,
     quality,
@@ -46,6 +47,7 @@ __all__ = [
     "accuracy_by_part",
     "benchmark_scores",
     "class_counts",
+    "copy_calibration",
     "class_recalls",
     "confused_scans",
     "confusion_heat_map",

@@ -31,6 +31,35 @@ def class_counts(manifest: pd.DataFrame) -> Figure:
     return style.finish(figure, sentence)
 
 
+def copy_calibration(table: pd.DataFrame) -> Figure:
+    """How many copies made on purpose the search for aligned copies finds, by kind of change and its strength.
+
+    Args:
+        table: ``data/near_copies_calibration.csv``, or what `audit.copy_calibration.calibrate` returns.
+    """
+    made = table[table["strength"].notna()]
+    kinds = list(dict.fromkeys(made["kind"]))
+    figure, axis = plt.subplots(figsize=(8, 0.34 * len(kinds) + 1))
+    for row, kind in enumerate(kinds):
+        found = made[made["kind"] == kind]
+        places = row + np.linspace(-0.22, 0.22, len(found))
+        axis.plot(100 * found["share"], places, "o", color=style.TRAINING, markersize=5)
+        for place, share, strength in zip(places, found["share"], found["strength"], strict=True):
+            axis.annotate(f"{strength:g}", (100 * share, place), (4, 0), textcoords="offset points", va="center", fontsize=6)
+    axis.axvline(99, color="grey", linewidth=1, linestyle=":")
+    style.label_rows(axis, kinds, "found (% of 200 copies); numbers are strengths; dotted: 99 %")
+    worst = made.loc[made["share"].idxmin()]
+    slices = table[table["kind"] == "same slice"].iloc[0]
+    others = table[table["pairs"].notna()]
+    sentence = (
+        f"Of {len(made)} kinds and strengths of change, {(made['share'] >= 0.99).sum()} are found in at least 99 % of copies; "
+        f"least of all {worst['kind']} {worst['strength']:g}, {100 * worst['share']:.1f} %. Of the known same slices "
+        f"{slices['found']:.0f} of {slices['copies']:.0f} are found. Of {others['pairs'].sum():,.0f} pairs of different patients "
+        f"{others['false'].sum():.0f} are taken for copies."
+    )
+    return style.finish(figure, sentence)
+
+
 def image_sizes(manifest: pd.DataFrame) -> Figure:
     """Height against width of every Training image, one panel per class."""
     training = manifest[manifest["split"] == "Training"]
