@@ -27,6 +27,9 @@ def folder(some, tmp_path_factory):
     model.save(place / "trained.keras")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: scans)
+        patch.setattr(
+            publishing, "familiar_above", lambda features, groups: -1.0
+        )  # its features of noise say nothing about heads
         about = {"temperature": 2.0, "abstain_below": 0.5, "record": "none"}
         publishing.write(place / "files", place / "trained.keras", about, some)
     return place / "files"
@@ -160,9 +163,10 @@ def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeyp
     [
         ("[]", "does not describe a network"),
         ("", "does not describe a network"),
-        ('{"temperature": 0, "abstain_below": 0.5, "record": "a"}', "needs a temperature above 0"),
+        ('{"temperature": 0, "abstain_below": 0.5, "record": "a", "familiar_above": 0}', "needs a temperature above 0"),
         ('{"temperature": "warm", "abstain_below": 0.5, "record": "a"}', "does not describe a network"),
-        ('{"temperature": 1, "abstain_below": 5, "record": "a"}', "abstain_below from 0 to 1"),
+        ('{"temperature": 1, "abstain_below": 5, "record": "a", "familiar_above": 0}', "abstain_below from 0 to 1"),
+        ('{"temperature": 1, "abstain_below": 0.5, "record": "a", "familiar_above": 2}', "familiar_above from -1 to 1"),
         ('{"temperature": 1, "abstain_below": 0.5}', "does not describe a network: 'record'"),
     ],
 )

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tumor_mri import stats
 from tumor_mri.datasets import download, manifests
@@ -54,3 +55,30 @@ def test_a_scan_that_was_seen_in_training_is_told_from_others(manifest):
     assert (closest[~seen] > published.SEEN).mean() == 0
     others = np.where(groups[~testing][:, None] == groups[~testing], -1, likeness[~testing]).max(axis=1)
     assert (others > published.SEEN).mean() < 0.01
+
+
+@pytest.mark.needs_dataset
+def test_pictures_without_a_head_get_no_class_and_every_scan_gets_one(manifest, tmp_path):
+    """Blank, noise and drawn shapes are refused. Photographs are not all: their features come closer to those of scans."""
+    network = published.load()
+    yes = np.mgrid[:200, :200][1]
+    pictures = {
+        "black": np.zeros((200, 200)),
+        "white": np.full((200, 200), 255),
+        "noise": np.random.default_rng(0).integers(0, 256, (200, 200)),
+        "ramp": yes,
+        "checks": 255 * ((yes // 25 + yes.T // 25) % 2),
+    }
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    found = published.predict(published.files_in(tmp_path), network)
+    assert found["problem"].str.contains("shows no head like those that the network knows").all() and found["answer"].isna().all()
+    scans = preprocessing.load_prepared(manifest, progress=False)[..., None]
+    features = published.unit_length(onnx_file.answer(network.session, scans)[0])
+    assert (features @ network.features.T).max(axis=1).min() > network.familiar_above
+
+
+def test_the_least_cosine_is_that_of_the_published_features(manifest):
+    network = published.load()
+    groups = manifests.groups_of(network.paths, manifest)
+    assert published.about()["familiar_above"] == pytest.approx(publishing.familiar_above(network.features, groups), abs=0.01)

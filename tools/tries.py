@@ -8,7 +8,7 @@ source). The rule of choice was committed before the first try:
 2. The three tries with the best score are trained again with seeds 2 and 3. The one with the best mean score is chosen.
 3. A network that takes more than 30 minutes on two cores, or whose weights take more than 10 MB as float16, is not chosen.
 
-Usage: ``python tools/tries.py NAME[:SEED] ...`` trains what is missing, ``python tools/tries.py`` writes ``data/tries.csv`` anew.
+Usage: ``python tools/tries.py NAME[:SEED] ...`` trains what is missing, and writes ``data/tries_pretrained.csv``.
 Each part is kept in ``build/tries`` when it is finished.
 """
 
@@ -27,6 +27,7 @@ from tumor_mri.datasets import manifests, protocols
 from tumor_mri.models import efficientnet, preprocessing
 
 OUT = manifests.ROOT / "build" / "tries"
+TABLE = manifests.DATA / "tries_pretrained.csv"
 PARTS = {"fold0": ("grouped_2", 0), "fold1": ("grouped_2", 1), "source": ("held_out_source", 0)}
 
 
@@ -267,27 +268,26 @@ def finish(name, part, seed):
 
 
 def scores(name, seed):
-    """The row of a try; None if one of its parts is missing."""
+    """The row of a try: its scores, missing for parts that are not finished; None if no part is."""
     files = {part: OUT / f"{name.replace(', ', '-').replace(' ', '_')}-{part}-seed{seed}.npz" for part in PARTS}
-    if not all(path.exists() for path in files.values()):
+    kept = {part: dict(np.load(path)) for part, path in files.items() if path.exists()}
+    if not kept:
         return None
-    kept = {part: dict(np.load(path)) for part, path in files.items()}
-    right, recall, seconds = {}, {}, 0.0
+    accuracy, recalls = {}, {part: [np.nan, np.nan] for part in PARTS}
     for part, run in kept.items():
-        answer = (run["probabilities"] + run["flipped"]).argmax(axis=1)
-        right[part] = answer == run["truth"]
-        recall[part] = [right[part][run["truth"] == index].mean() for index in np.unique(run["truth"])]
-        seconds += float(run["seconds"])
-    grouped = (right["fold0"].mean() + right["fold1"].mean()) / 2
-    source = float(np.mean(recall["source"]))
+        right = (run["probabilities"] + run["flipped"]).argmax(axis=1) == run["truth"]
+        accuracy[part] = right.mean()
+        recalls[part] = [right[run["truth"] == index].mean() for index in np.unique(run["truth"])]
+    folds = [accuracy.get(part, np.nan) for part in ("fold0", "fold1")]
     row = {
-        "fold0": right["fold0"].mean(),
-        "fold1": right["fold1"].mean(),
-        "balanced": (np.mean(recall["fold0"]) + np.mean(recall["fold1"])) / 2,
-        "source_meningioma": recall["source"][0],
-        "source_pituitary": recall["source"][1],
-        "score": 2 / 3 * grouped + source / 3,
-        "train": float(kept["fold0"]["train_accuracy"]),
+        "fold0": folds[0],
+        "fold1": folds[1],
+        "balanced": (np.mean(recalls["fold0"]) + np.mean(recalls["fold1"])) / 2,
+        "source_meningioma": recalls["source"][0],
+        "source_pituitary": recalls["source"][1],
+        "score": 2 / 3 * np.mean(folds) + np.mean(recalls["source"]) / 3,
+        "train": float(kept["fold0"]["train_accuracy"]) if "fold0" in kept else np.nan,
+        "minutes": sum(float(run["seconds"]) for run in kept.values()) / 60 / len(kept),
     }
     return {"try": name, "seed": seed, **{key: round(float(value), 4) for key, value in row.items()}}
 
@@ -311,4 +311,7 @@ if __name__ == "__main__":
         name, _, seed = wanted.partition(":")
         for part in PARTS:
             finish(name, part, int(seed or 1))
-    print(table().to_string())
+    finished = table()
+    with text.whole(TABLE) as temporary:
+        finished.to_csv(temporary, index=False, lineterminator="\n")
+    print(finished.to_string())

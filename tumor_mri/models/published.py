@@ -46,6 +46,7 @@ class Published:
         session: maps prepared scans, (batch, 96, 96, 1), to features, probabilities and heat; see `onnx_file`.
         temperature: log probabilities are divided by it (temperature scaling); fitted on the grouped folds.
         abstain_below: confidence, 0 to 1, below which the network abstains.
+        familiar_above: cosine, -1 to 1, to the most similar scan of Training, below which a picture is no head that it knows.
         features: features of all Training scans, normalised to unit length, float32, (2870, features).
         paths: paths of these scans.
     """
@@ -53,6 +54,7 @@ class Published:
     session: onnxruntime.InferenceSession
     temperature: float
     abstain_below: float
+    familiar_above: float
     features: np.ndarray
     paths: np.ndarray
 
@@ -80,7 +82,7 @@ def load(folder: Path | str = FOLDER) -> Published:
         session = onnx_file.open_session(folder / ONNX)
     except ValueError as error:
         raise PredictionError(str(error)) from None
-    return Published(session, facts["temperature"], facts["abstain_below"], features, paths)
+    return Published(session, facts["temperature"], facts["abstain_below"], facts["familiar_above"], features, paths)
 
 
 def load_keras(folder: Path | str = FOLDER) -> keras.Model:
@@ -103,24 +105,27 @@ def load_keras(folder: Path | str = FOLDER) -> keras.Model:
 
 
 def about(folder: Path | str = FOLDER) -> dict:
-    """Facts about the published network: temperature, abstain_below, and the key of its record.
+    """Facts about the published network: temperature, abstain_below, familiar_above, and the key of its record.
 
     Raises:
         PredictionError: if a file of the network is missing, or differs from the published one.
 
     Example:
         >>> sorted(about())
-        ['abstain_below', 'record', 'temperature']
+        ['abstain_below', 'familiar_above', 'record', 'temperature']
     """
     _check(Path(folder))
     path = Path(folder) / ABOUT
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         sound = facts["temperature"] > 0 and 0 <= facts["abstain_below"] <= 1 and isinstance(facts["record"], str)
+        sound = sound and -1 <= facts["familiar_above"] <= 1
     except (ValueError, KeyError, TypeError) as error:
         raise PredictionError(f"{path} does not describe a network: {text.one_line(error)}") from None
     if not sound:
-        raise PredictionError(f"{path} needs a temperature above 0, abstain_below from 0 to 1, and the name of a record")
+        raise PredictionError(
+            f"{path} needs a temperature above 0, abstain_below from 0 to 1, familiar_above from -1 to 1, and a record"
+        )
     return facts
 
 
@@ -225,10 +230,16 @@ def _predict_batch(asked, published, folder):
     for row in rows:
         if row["problem"]:
             continue
-        found, heat = next(answers)
+        (found, heat), scan = next(answers), next(scans)
+        if found["similarity"] < published.familiar_above:
+            likeness = (
+                f"cosine {found['similarity']:.2f} to the most similar scan of Training, at least {published.familiar_above}"
+            )
+            row["problem"] = f"{row['file']} shows no head like those that the network knows ({likeness})"
+            continue
         row |= found
         if folder is not None:
-            _write_heat(folder, row, next(scans), heat)
+            _write_heat(folder, row, scan, heat)
     return rows
 
 

@@ -92,6 +92,7 @@ def write(output: Path, files: dict[str, bytes]) -> dict:
         "temperature": facts["temperature"],
         "abstainBelow": facts["abstain_below"],
         "seen": published.SEEN,
+        "familiar": facts["familiar_above"],
         "smallest": image_files.SMALLEST,
         "most": image_files.MOST_PIXELS,
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from tumor_mri.models import onnx_file, published
 from tumor_mri.runs import configs, records, training
 
 CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Training, the first seed
+ROOM = 0.02  # below the least cosine of a scan of Training to another group
 
 
 def publish() -> Path:
@@ -77,10 +79,23 @@ def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.
         model.save(contents[0])
         onnx_file.write(model, contents[1])
         np.savez_compressed(contents[2], features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept])
-        contents[3].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8", newline="\n")
+        familiar = familiar_above(features, manifests.groups_of(manifest["path"][kept], manifest))
+        contents[3].write_text(json.dumps({**about, "familiar_above": familiar}, indent=2) + "\n", encoding="utf-8", newline="\n")
         digests = [hashlib.sha256(content.read_bytes()).hexdigest() for content in contents]
         lines = [f"{digest}  {name}\n" for digest, name in zip(digests, names[:-1], strict=True)]
         sums.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def familiar_above(features: np.ndarray, groups: np.ndarray) -> float:
+    """A cosine that every scan of Training reaches with a scan of another group, with some room below.
+
+    Args:
+        features: of the scans of Training, (scans, features).
+        groups: of these scans, (scans,).
+    """
+    unit = published.unit_length(features.astype(np.float32))
+    likeness = np.where(groups[:, None] == groups, -1, unit @ unit.T).max(axis=1)
+    return math.floor(100 * (float(likeness.min()) - ROOM)) / 100
 
 
 def answered_table(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -152,7 +152,10 @@
     try {
       await load();
       if ("serviceWorker" in navigator && location.protocol.startsWith("http")) navigator.serviceWorker.register("scan-offline.js");
-      show(name, await ask(await read(blob)));
+      const found = await ask(await read(blob));
+      if (found.similar[0].cosine < NETWORK.familiar)
+        throw new Error(`it shows no head like those that the network knows (cosine ${found.similar[0].cosine.toFixed(2)}, at least ${NETWORK.familiar})`);
+      show(name, found);
     } catch (error) {
       const undecodable = error instanceof DOMException;
       find("status").textContent = `${name} cannot be used: ${undecodable ? "this browser cannot read it as a picture" : error.message}.`;
