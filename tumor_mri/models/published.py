@@ -297,15 +297,16 @@ def as_text(found: pd.DataFrame) -> str:
     lines = []
     if len(read):
         shares = {f"{name} %": [f"{100 * value:.0f}" for value in read[name]] for name in DATASET.labels}
-        advice = np.where(read["abstains"].astype(bool), "would rather abstain", "")
-        advice = np.where(read["similarity"].astype(float) > SEEN, "seen in training: proves nothing", advice)
-        nearest = [f"{row.nearest} (cosine {row.similarity:.3f})" for row in read.itertuples()]
+        notes = [
+            "; ".join(filter(None, [seen and "seen in training: proves nothing", abstains and "would rather abstain"]))
+            for seen, abstains in zip(read["similarity"].astype(float) > SEEN, read["abstains"].astype(bool), strict=True)
+        ]
         columns = {
             "file": read["file"],
             **({"page": read["page"]} if read["page"].any() else {}),
             "answer": read["answer"],
             **shares,
-            "note": advice,
+            "note": notes,
             "nearest Training scan": nearest,
         }
         lines.append(pd.DataFrame(columns).to_string(index=False))
