@@ -301,6 +301,7 @@ def as_text(found: pd.DataFrame) -> str:
             "; ".join(filter(None, [seen and "seen in training: proves nothing", abstains and "would rather abstain"]))
             for seen, abstains in zip(read["similarity"].astype(float) > SEEN, read["abstains"].astype(bool), strict=True)
         ]
+        nearest = [f"{row.nearest} (cosine {row.similarity:.3f})" for row in read.itertuples()]
         columns = {
             "file": read["file"],
             **({"page": read["page"]} if read["page"].any() else {}),
