@@ -32,7 +32,7 @@ def main(arguments=None) -> int:
     """Measure, write the JSON and the README's sentence, print it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m performance.audit_cost", description=__doc__.splitlines()[0])
     parser.add_argument("--one", type=int, help="measure so many thumbnails in this process, 0 for the dataset; print JSON")
-    parser.add_argument("--aligned", action="store_true", help="so many sketches of the second stage, not thumbnails")
+    parser.add_argument("--aligned", action="store_true", help="measure sketches of the second stage, not thumbnails")
     options = parser.parse_args(arguments)
     if options.one is not None:
         work = align if options.aligned else correlate

@@ -617,6 +617,15 @@ def aligned_copies(scans, threshold: float = ALIGNED_COPY, progress: bool = True
     return found
 
 
+def of_both_stages(whole: pd.DataFrame, aligned: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of `near_copies.near_copy_pairs` and of `aligned_copies`, each once: first, second, correlation and
+    aligned (whether alignment alone found the pair; its correlation is then that of the overlap)."""
+    found = aligned[["first", "second", "correlation"]].assign(aligned=True)
+    parts = [part for part in (whole.assign(aligned=False), found) if len(part)]
+    both = pd.concat(parts) if parts else whole.assign(aligned=False)
+    return both.drop_duplicates(["first", "second"]).astype({"first": int, "second": int}).reset_index(drop=True)
+
+
 def _equal(drawn, first, second):
     """Pairs whose sketches are equal."""
     maps = np.tile(np.eye(2, 3), (len(first), 1, 1))

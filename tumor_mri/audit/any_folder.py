@@ -1,6 +1,7 @@
 """Audit of any folder with one subfolder per class: copies, leaks, label conflicts, shortcuts, and groups that end the leaks."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class Audit:
         """Path and reason of each image that could not be read."""
         return self.scans.unreadable
 
-    @property
+    @cached_property
     def leaks(self) -> pd.DataFrame:
         """Groups with images in several splits, the largest first: group, patient (empty if not known), images, splits (names and
         numbers of images) and examples (a path from each split)."""
@@ -87,9 +88,8 @@ class Audit:
     def problems(self) -> dict[str, int]:
         """How many there are of each kind of problem: ``leak`` (groups with images in several splits), ``conflict`` (pairs of
         near-duplicates with different classes) and ``unreadable`` (images)."""
-        splits = self.images.groupby("group")["split"].nunique()
         conflicts = (self.near_copies["first_class"] != self.near_copies["second_class"]).sum()
-        return {"leak": int((splits > 1).sum()), "conflict": int(conflicts), "unreadable": len(self.unreadable)}
+        return {"leak": len(self.leaks), "conflict": int(conflicts), "unreadable": len(self.unreadable)}
 
     def __str__(self):
         return facts_as_text(self.facts)
@@ -131,14 +131,10 @@ def audit_folder(folder: str | Path, patients: pd.DataFrame | str | None = None,
 
 
 def pairs_of(folder: Path, scans: Scans, threshold: float = THRESHOLD) -> pd.DataFrame:
-    """Near-duplicates of both stages: first, second (rows of `Scans.table`), correlation, and aligned (whether alignment alone
-    found the pair; its correlation is then that of the overlap)."""
-    whole = near_copies.near_copy_pairs(scans.thumbnails, threshold).assign(aligned=False)
+    """Near-duplicates of both stages, as `alignment.of_both_stages` returns them; first and second are rows of `Scans.table`."""
+    whole = near_copies.near_copy_pairs(scans.thumbnails, threshold)
     sketches = alignment.sketches([folder / path for path in scans.table["path"]])
-    aligned = alignment.aligned_copies(sketches)[["first", "second", "correlation"]].assign(aligned=True)
-    parts = [part for part in (whole, aligned) if len(part)]
-    both = pd.concat(parts) if parts else whole
-    return both.drop_duplicates(["first", "second"]).astype({"first": int, "second": int}).reset_index(drop=True)
+    return alignment.of_both_stages(whole, alignment.aligned_copies(sketches))
 
 
 def audit_of(scans: Scans, pairs: pd.DataFrame, groups: np.ndarray, before: list[dict], after: list[dict] = ()) -> Audit:
@@ -189,14 +185,12 @@ def compare_folders(folder: str | Path, other: str | Path, threshold: float = TH
     thumbnails = np.concatenate([scans.thumbnails for scans in both])
     count = len(tables[0])
     rows, among = np.arange(count), np.arange(count, len(thumbnails))
-    whole = near_copies.near_copy_pairs(thumbnails, threshold).assign(aligned=False)
+    whole = near_copies.near_copy_pairs(thumbnails, threshold)
     paths = [Path(where) / path for where, table in zip((folder, other), tables, strict=True) for path in table["path"]]
     drawn = alignment.sketches(paths)
     wanted = alignment.candidates(drawn, rows=rows, among=among)
     scored = alignment.score_pairs(drawn, wanted["first"], wanted["second"])
-    aligned = scored.loc[scored["correlation"] > alignment.ALIGNED_COPY, ["first", "second", "correlation"]].assign(aligned=True)
-    parts = [part for part in (whole, aligned) if len(part)]
-    pairs = (pd.concat(parts) if parts else whole).drop_duplicates(["first", "second"])
+    pairs = alignment.of_both_stages(whole, scored[scored["correlation"] > alignment.ALIGNED_COPY])
     pairs = pairs[(pairs["first"] < count) & (pairs["second"] >= count)]
     first = tables[0].iloc[pairs["first"]].reset_index(drop=True)
     second = tables[1].iloc[pairs["second"] - count].reset_index(drop=True)

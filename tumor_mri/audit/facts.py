@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from tumor_mri.audit import near_copies
-from tumor_mri.audit.scans import MEASURES, Scans, training_split
+from tumor_mri.audit.scans import MEASURES, Scans, is_training, training_split
 from tumor_mri.datasets import protocols
 
 
@@ -54,7 +54,7 @@ def image_facts(scans: Scans, pairs: pd.DataFrame, groups: ArrayLike) -> list[di
     table = scans.table
     facts = [fact("images", len(table)), fact("images that cannot be read", len(scans.unreadable))]
     if table["split"].nunique() > 1:
-        facts.append(fact(f"of the split that trains, {split_name(training_split(table))}", _trains(table).sum(), len(table)))
+        facts.append(fact(f"of the split that trains, {split_name(training_split(table))}", is_training(table).sum(), len(table)))
     facts += [fact("uniform images, left out of the neighbour search", (~scans.thumbnails.any(axis=1)).sum())]
     facts.append(fact("images in colour", table["colour"].sum(), len(table)))
     for key, rows in table.groupby(["split", "class"]):
@@ -74,10 +74,6 @@ def folder_name(split: str, name: str) -> str:
 def split_name(split: str) -> str:
     """A split for people: its name, or ``(no split)`` for class folders beside splits."""
     return split or "(no split)"
-
-
-def _trains(table):
-    return (table["split"] == training_split(table)).to_numpy()
 
 
 def _class_facts(table):
@@ -134,13 +130,13 @@ def _near_copy_facts(table, pairs):
 def _near_training(table, pairs):
     """Whether near-duplicates link each image to the split that trains, directly or by a chain, bool, (images,)."""
     sets = near_copies.near_copy_sets(len(table), pairs)
-    return np.isin(sets, sets[_trains(table)]) & ~_trains(table)
+    return np.isin(sets, sets[is_training(table)]) & ~is_training(table)
 
 
 def _neighbour_facts(scans, pairs):
     """1-nearest-neighbour: the other splits with the largest as reference; a single split with and without near-duplicates."""
     table, labels = scans.table, scans.table["class"].to_numpy()
-    trains = _trains(table)
+    trains = is_training(table)
     if trains.all():
         right = near_copies.one_nearest_neighbour(scans.thumbnails, labels)
         alone = near_copies.one_nearest_neighbour(scans.thumbnails, labels, groups=near_copies.near_copy_sets(len(table), pairs))
@@ -161,7 +157,7 @@ def _neighbour_facts(scans, pairs):
 
 def _shortcut_facts(table, groups):
     """How often size and brightness alone predict the class, in the largest split; a network should not need them."""
-    trains = _trains(table)
+    trains = is_training(table)
     training, groups = table[trains], np.asarray(groups)[trains]
     facts = [fact("largest class: right by always saying it", training["class"].value_counts().iloc[0], len(training))]
     for text, names in {
@@ -207,7 +203,7 @@ def drift(table: pd.DataFrame) -> pd.DataFrame:
         A row per split and quantity: split, quantity, median (of the split), training_median, and distance, 0 to 1: the
         Kolmogorov-Smirnov statistic of the two samples, or for ``class`` half the sum of the differences between class shares.
     """
-    trains, rows = _trains(table), []
+    trains, rows = is_training(table), []
     for split, part in table[~trains].groupby("split"):
         for name in ("width", "height", *MEASURES):
             here, there = part[name], table.loc[trains, name]

@@ -49,11 +49,10 @@ def whole_and_aligned_pairs(folder: Path, table: pd.DataFrame, thumbnails: np.nd
         folder, table, thumbnails: as for `whole_image_pairs`.
 
     Returns:
-        first, second (row numbers of `table`) and correlation, one row per pair; that of an aligned copy is of the overlap.
+        As `alignment.of_both_stages`; first and second are row numbers of `table`.
     """
-    aligned = alignment.aligned_copies(alignment.sketches([folder / path for path in table["path"]]))
-    both = [whole_image_pairs(folder, table, thumbnails), aligned[["first", "second", "correlation"]]]
-    return pd.concat(both).drop_duplicates(["first", "second"], ignore_index=True)
+    sketches = alignment.sketches([folder / path for path in table["path"]])
+    return alignment.of_both_stages(whole_image_pairs(folder, table, thumbnails), alignment.aligned_copies(sketches))
 
 
 PAIRS_OF = {1: whole_image_pairs, 2: whole_and_aligned_pairs}  # what finds near-duplicates, by version of the groups
@@ -105,20 +104,15 @@ def build_manifest(
     pairs = PAIRS_OF[version](folder, table, thumbnails)
     table["group"] = group_numbers(table["path"], table["patient"], pairs)
     table = table.join(_nearest_training(table, thumbnails))
-    table["near_copy"] = _has_pair_in(_trains(table), pairs).astype(int)
+    table["near_copy"] = _has_pair_in(scans.is_training(table), pairs).astype(int)
     return table[manifests.COLUMNS]
 
 
 def _order(images):
     """Row numbers in the manifest's order: the split that trains, the others, each by class and name."""
     names = [path.rsplit("/", 1)[1] for path in images["path"]]
-    keys = zip(~_trains(images), images["split"], images["class"], names, strict=True)
+    keys = zip(~scans.is_training(images), images["split"], images["class"], names, strict=True)
     return [row for _, row in sorted((key, row) for row, key in enumerate(keys))]
-
-
-def _trains(table):
-    """Which rows are of the split that trains, bool, (rows,)."""
-    return (table["split"] == scans.training_split(table)).to_numpy()
 
 
 def _measure(folder, images):
@@ -239,7 +233,7 @@ def group_numbers(paths: Sequence[str], patients: Sequence, pairs: pd.DataFrame)
 def _nearest_training(table, thumbnails):
     """Path and correlation of the closest other image that trains; of equally close ones, the first."""
     neighbour, correlation = near_copies.nearest(
-        thumbnails.astype(float), reference=np.flatnonzero(_trains(table)), decimals=DECIMALS
+        thumbnails.astype(float), reference=np.flatnonzero(scans.is_training(table)), decimals=DECIMALS
     )
     paths = table["path"].to_numpy(dtype=object)[neighbour]
     paths[neighbour < 0] = None  # images of one grey, or a single image
@@ -260,7 +254,7 @@ def fold_count(manifest: pd.DataFrame) -> tuple[int, str]:
 
     Each class needs a group for each fold: with a single group in a class there are no folds, 0.
     """
-    rows = manifest[_trains(manifest)]
+    rows = manifest[scans.is_training(manifest)]
     return _fold_count(rows["class"], rows["group"])
 
 
@@ -280,7 +274,7 @@ def groups_table(manifest: pd.DataFrame, version: int = VERSION) -> pd.DataFrame
     a class has fewer groups (`fold_count`). Splits that do not train are of no fold.
     """
     fold = np.full(len(manifest), -1)
-    trains = _trains(manifest)
+    trains = scans.is_training(manifest)
     fold[trains] = folds_of(manifest.loc[trains, "class"], manifest.loc[trains, "group"])
     return manifest[["path", "group"]].assign(fold=fold, version=version)
 

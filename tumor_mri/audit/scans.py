@@ -101,6 +101,11 @@ def training_split(table: pd.DataFrame) -> str:
     return named[0] if named else min(counts.index[counts == counts.max()])
 
 
+def is_training(table: pd.DataFrame) -> np.ndarray:
+    """Which rows are of the split that trains, bool, (rows,)."""
+    return (table["split"] == training_split(table)).to_numpy()
+
+
 def read(folder: str | Path, images: pd.DataFrame) -> Scans:
     """Hash, measure and shrink every image of a table with path, split and class; each file is read once.
 

@@ -255,8 +255,24 @@ class Run:
         return self.config.patience is not None
 
 
+class _OneEpoch:
+    """What is scored from its final probabilities alone: no validation image chose an epoch."""
+
+    val_probabilities: np.ndarray
+
+    @property
+    def val_classes(self) -> np.ndarray:
+        """Predicted class of each validation image, uint8, (1, validation images), as for a run of one epoch."""
+        return self.val_probabilities.argmax(axis=1).astype(np.uint8)[None]
+
+    @property
+    def chose_epoch(self) -> bool:
+        """Always False: a member that chose its epoch is refused, and a submission may not have chosen it."""
+        return False
+
+
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(_OneEpoch):
     """The predictions of an ensemble, or of test-time augmentation: probabilities computed from one or several runs.
 
     It is scored in the same way as a `Run`. Nothing was trained for it, so it has no history.
@@ -314,19 +330,9 @@ class Prediction:
         """The environment of the first member."""
         return self.members[0].environment
 
-    @property
-    def val_classes(self) -> np.ndarray:
-        """Predicted class of each validation image, uint8, (1, validation images), as for a run of one epoch."""
-        return self.val_probabilities.argmax(axis=1).astype(np.uint8)[None]
-
-    @property
-    def chose_epoch(self) -> bool:
-        """Always False: members that chose their epoch are refused."""
-        return False
-
 
 @dataclass(frozen=True)
-class Submission:
+class Submission(_OneEpoch):
     """The probabilities that a network trained elsewhere gives for one fold of a protocol. It is scored like a `Run`.
 
     Nothing shows how it was trained, so a table marks it as not trained again.
@@ -353,13 +359,3 @@ class Submission:
     def label(self) -> str:
         """The name of the network."""
         return self.config.network
-
-    @property
-    def val_classes(self) -> np.ndarray:
-        """Predicted class of each validation image, uint8, (1, validation images), as for a run of one epoch."""
-        return self.val_probabilities.argmax(axis=1).astype(np.uint8)[None]
-
-    @property
-    def chose_epoch(self) -> bool:
-        """Always False, see `config`."""
-        return False

@@ -153,7 +153,7 @@ def _check_settings(settings, arrays):
     """Make sure that what is no array has the types and lengths of a run: a forger can fit the digest.
 
     Raises:
-        ValueError, TypeError, AttributeError: if it has not.
+        ValueError, TypeError, AttributeError: if they differ.
     """
     lengths = {len(values) for values in settings["history"].values()}
     if lengths != {len(arrays["val_classes"])} or not {"accuracy", "val_accuracy"} <= set(settings["history"]):
