@@ -79,7 +79,10 @@ TRIES = {
     "styles, 24 epochs": Try(style=ALL_STYLES, style_share=0.3, epochs=24),
     "styles, 160 pixels": Try(style=ALL_STYLES, style_share=0.3, pixels=160),
     "more styles": Try(style=ALL_STYLES, style_share=0.6, epochs=16),
+    "styles, 192 pixels": Try(style=ALL_STYLES, style_share=0.3, pixels=192),
+    "more styles, 160 pixels": Try(style=ALL_STYLES, style_share=0.6, pixels=160, epochs=16),
     "styles and mixup": Try(style=ALL_STYLES, style_share=0.3, mixup=0.2),
+    "styles and mixup, 160 pixels": Try(style=ALL_STYLES, style_share=0.3, mixup=0.2, pixels=160),
     "styles and mixstyle": Try(style=ALL_STYLES, style_share=0.3, mixstyle=True),
 }
 
