@@ -23,7 +23,7 @@ from tumor_mri.audit import grouping, near_copies
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import comparisons, ensembles, scoring
 from tumor_mri.models import fingerprint, networks, published
-from tumor_mri.runs import configs, environment, records, training
+from tumor_mri.runs import checkpoints, configs, environment, records, training
 
 GROUPS = manifests.DATA / "groups.csv"
 BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
@@ -121,7 +121,10 @@ def _complete(wanted, folders, build_network, images):
     runs = {config: records.find(config, folders) for config in wanted}
     missing = [config for config, found in runs.items() if found is None]
     for config in tqdm(missing, desc=name, unit="run", disable=not missing):
-        runs[config] = records.keep(training.train(config, images, manifest, build=build_network), folders[-1])
+        checkpoint = checkpoints.path_of(config)
+        run = training.train(config, images, manifest, build=build_network, checkpoint=checkpoint)
+        runs[config] = records.keep(run, folders[-1])
+        checkpoint.unlink(missing_ok=True)
     for config, run in runs.items():
         if not fingerprint.is_of(built, run.environment["architecture"]):
             raise ValueError(

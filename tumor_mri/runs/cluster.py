@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from tumor_mri import text
-from tumor_mri.runs import configs, environment, records, training
+from tumor_mri.runs import checkpoints, configs, environment, records, training
 
 MEMORY_PER_RUN = 2.5e9  # bytes, measured and rounded up
 PATIENCE = 30  # seconds to wait for the scheduler and its workers
@@ -169,8 +169,11 @@ def _train_on_worker(config):
         metrics = {name: float(logs[name]) for name in SHOWN if name in logs}
         worker.log_event(TOPIC, {"key": config.key, "epoch": epoch, **metrics})
 
+    checkpoint = checkpoints.path_of(config)
     with _ONE_AT_A_TIME:
-        return records.encode(training.train(config, progress=report))
+        content = records.encode(training.train(config, progress=report, checkpoint=checkpoint))
+    checkpoint.unlink(missing_ok=True)
+    return content
 
 
 def _reason(error):

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from tumor_mri import stats, text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.models import fingerprint, networks, preprocessing, recipes
-from tumor_mri.runs import configs, environment
+from tumor_mri.runs import checkpoints, configs, environment
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +27,7 @@ def train(
     progress: bool | Callable[[int, dict], Any] = True,
     build: Callable[[], keras.Model] | None = None,
     save_to: Path | str | None = None,
+    checkpoint: Path | str | None = None,
 ) -> configs.Run:
     """Train one network under one protocol, with the recipe of `config`.
 
@@ -35,11 +36,13 @@ def train(
         images: grey images, uint8, (rows of the manifest, height, width); None loads the images of the recipe.
         manifest: table of the images; None loads the manifest of the dataset of `config`.
         progress: True for a bar with epoch, loss, accuracies and remaining time; False for none; or a function that is called
-            with the number of finished epochs (first with 0) and the logs of the last one, a dict.
+            with the number of finished epochs (first with those before a stop) and the logs of the last one, a dict.
         build: a function without arguments that returns a Keras model. The model maps grey or RGB images of the size of `images`,
             with values 0 to 255, to the probabilities of the classes. If it is compiled, its optimizer and loss are used. None
             builds the network of `config`, which must be registered.
         save_to: path of the trained network, which ends in ``.keras``; None does not save the weights.
+        checkpoint: path of a file with the state after each epoch, see `checkpoints`: a run that was stopped goes on from there.
+            None does not keep it.
 
     Raises:
         ValueError: for an unknown network, for images of another type or number, or if `build` returns no Keras model, a model
@@ -89,15 +92,23 @@ def train(
         scans = images[rows][:, :, ::-1] if flipped else images[rows]
         return model.predict(scans[..., None], batch_size=64, verbose=0).astype(np.float32)
 
-    validator = _validation_callback(predict, split.validation, labels)
-    callbacks = [validator]  # it comes first: early stopping reads the accuracy that it adds to the logs
+    validator, stopping = _validation_callback(predict, split.validation, labels), None
     if config.patience is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True)
+        stopping = keras.callbacks.EarlyStopping(
+            monitor="val_accuracy", mode="max", patience=config.patience, restore_best_weights=True
         )
+    by = checkpoints.computed_by(images, np.concatenate([train_rows, split.validation]), fingerprint.describe(inner))
+    state = checkpoints.read(checkpoint, by) if checkpoint else None
+    keeper = checkpoints.callback(checkpoint, state, by, validator, stopping)
+    # the validator comes first: early stopping reads the accuracy that it adds to the logs
+    callbacks = [callback for callback in (validator, stopping, keeper) if callback]
+    first = checkpoints.next_epoch(state, config.patience, config.epochs)
+    for _ in range(first):
+        batches.on_epoch_end()  # as many orders drawn as before the stop
     if progress:
-        callbacks.append(_progress_callback(config) if progress is True else _reporting_callback(progress))
-    logs = model.fit(batches, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False).history
+        callbacks.append(_progress_callback(config, first) if progress is True else _reporting_callback(progress, first))
+    model.fit(batches, initial_epoch=first, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False)
+    logs, earlier = keeper.history, sum(state["history"]["seconds"]) if state else 0.0
 
     if save_to is not None:
         with text.whole(save_to) as temporary:
@@ -106,7 +117,7 @@ def train(
     paths = manifest["path"].to_numpy()
     return configs.Run(
         config=config,
-        history={name: [float(value) for value in logs[name]] for name in logs},
+        history=logs,
         train_paths=list(paths[train_rows]),
         val_paths=list(paths[split.validation]),
         test_paths=list(paths[testing]),
@@ -116,7 +127,7 @@ def train(
         train_classes=predict(train_rows).argmax(axis=1).astype(np.uint8),
         environment=environment.describe(manifest)
         | {"architecture": fingerprint.describe(inner), "parameters": inner.count_params(), "computes_in": computed},
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - started + earlier,
         val_flipped=predict(split.validation, flipped=True) if recipe.mirrored else None,
         test_flipped=predict(testing, flipped=True) if recipe.mirrored else None,
     )
@@ -273,13 +284,13 @@ def _validation_callback(predict, rows, labels):
     return Validation()
 
 
-def _progress_callback(config):
+def _progress_callback(config, first):
     """A callback with a bar over the epochs. The remaining time is an upper bound, because a run may stop early."""
     from tumor_mri._keras import keras
 
     class Progress(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            self.bar = tqdm(total=config.epochs, desc=config.key, unit="epoch")
+            self.bar = tqdm(total=config.epochs, initial=first, desc=config.key, unit="epoch")
 
         def on_epoch_end(self, epoch, logs=None):
             shown = ("loss", "accuracy", "val_accuracy")
@@ -292,13 +303,13 @@ def _progress_callback(config):
     return Progress()
 
 
-def _reporting_callback(report):
+def _reporting_callback(report, first):
     """A callback that calls a function at the start and after each epoch."""
     from tumor_mri._keras import keras
 
     class Reporting(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            report(0, {})
+            report(first, {})
 
         def on_epoch_end(self, epoch, logs=None):
             report(epoch + 1, logs)
