@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 STUDY ?= compare-splits
 PYTEST := $(PY) -m pytest -q -n 2 --dist loadscope --doctest-modules  # a file's tests stay together, for what they share
 
-.PHONY: help reproduce site test test-fast test-unit test-jax test-torch test-oldest test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
+.PHONY: help reproduce site slides test test-fast test-unit test-jax test-torch test-oldest test-strict test-train venv data verify audit lint notebooks train record runs benchmark timings publish inspect claims kaggle kaggle-push clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ reproduce: venv  ## install, get the dataset, execute all notebooks, write them 
 
 site: venv  ## write the notebooks as they are stored, as a website under build/site
 	@$(PY) -m tumor_mri site
+
+slides: venv  ## slides of the notebooks' figures, as one page under build/slides
+	@$(PY) -m tumor_mri slides
 
 test: lint test-unit test-strict test-train  ## all test lanes
 

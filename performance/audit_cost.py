@@ -1,6 +1,6 @@
 """What an audit costs: the project's dataset, and correlations of synthetic thumbnails: ``python -m performance.audit_cost``.
 
-Every measurement is a process of its own. Writes ``audit_cost.json`` and the sentence of the README; takes minutes.
+Every measurement is a process of its own. Writes ``audit_cost.json`` and the sentence of SCALING.md; takes minutes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tumor_mri.datasets import download, manifests
 from tumor_mri.runs import environment
 
 RESULT = Path(__file__).with_name("audit_cost.json")
-README = manifests.ROOT / "README.md"
+PAGE = manifests.ROOT / "SCALING.md"
 SIZES = (25_000, 50_000, 100_000)  # thumbnails
 SKETCHES = (2_000, 4_000, 8_000)  # of the second stage, whose comparison costs much more
 OUTSIDE = 0.12  # share of images in the smaller split, as in the project's dataset
@@ -29,7 +29,7 @@ COPIES = 0.1  # share of images that are near-copies of others
 
 
 def main(arguments=None) -> int:
-    """Measure, write the JSON and the README's sentence, print it; returns the exit status."""
+    """Measure, write the JSON and the sentence of SCALING.md, print it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m performance.audit_cost", description=__doc__.splitlines()[0])
     parser.add_argument("--one", type=int, help="measure so many thumbnails in this process, 0 for the dataset; print JSON")
     parser.add_argument("--aligned", action="store_true", help="measure sketches of the second stage, not thumbnails")
@@ -43,7 +43,7 @@ def main(arguments=None) -> int:
     figures["synthetic"] = [_apart(size) for size in SIZES]
     figures["aligned"] = [_apart(size, "--aligned") for size in SKETCHES]
     RESULT.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    text.write(README, "audit-cost", sentence(figures))
+    text.write(PAGE, "audit-cost", sentence(figures))
     print(sentence(figures))
     return 0
 
@@ -102,7 +102,7 @@ def _timed(work, images):
 
 
 def sentence(figures) -> str:
-    """The cost of an audit, computed from ``audit_cost.json``; the README contains this sentence."""
+    """The cost of an audit, computed from ``audit_cost.json``; SCALING.md contains this sentence."""
     whole, largest = figures["dataset"], figures["synthetic"][-1]
     factor = largest["cpu_seconds"] / figures["synthetic"][0]["cpu_seconds"]
     beside = [found["more_peak_bytes"] for found in figures["synthetic"]]

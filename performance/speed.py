@@ -3,7 +3,7 @@
 Every measurement is a process of its own, so that none inherits another's memory or threads, and they alternate, so that a
 machine that slows down slows all of them. Of each, the limits included, the fastest counts: what else a machine does only adds to
 a time, as the documentation of ``timeit`` says. But a pipeline may be slow by itself now and then, and a whole run pays for that:
-the JSON holds every epoch, and the same ratios of the means under ``by_mean``. Writes the README's sentence too.
+the JSON holds every epoch, and the same ratios of the means under ``by_mean``. Writes the sentence of SCALING.md too.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from tumor_mri.runs import cluster, environment
 from tumor_mri.study import catalogue
 
 LATEST = Path(__file__).with_name("latest.json")
-README = manifests.ROOT / "README.md"
-RUNS, MACHINES = 1000, 8  # of the sentence in the README
+PAGE = manifests.ROOT / "SCALING.md"
+RUNS, MACHINES = 1000, 8  # of the sentence in SCALING.md
 REPORT = "the report's pipeline"
 OURS = "ours, one run on all cores"
 SIDE_BY_SIDE = "ours, runs side by side"
@@ -59,7 +59,7 @@ def main(arguments=None) -> int:
         print(f"{name}: {reason}")
     options.output.write_text(json.dumps(figures, indent=2) + "\n")
     if options.output == LATEST:
-        text.write(README, "study-cost", sentence(figures))
+        text.write(PAGE, "study-cost", sentence(figures))
     return 0
 
 
@@ -283,7 +283,7 @@ def table(figures) -> pd.DataFrame:
 
 
 def sentence(figures) -> str:
-    """The cost of many runs, computed from ``latest.json``; the README contains this sentence."""
+    """The cost of many runs, computed from ``latest.json``; SCALING.md contains this sentence."""
     pipelines, described, epochs = figures["pipelines"], figures["machine"], figures["setting"]["epochs_of_a_run"]
     name = SIDE_BY_SIDE if SIDE_BY_SIDE in pipelines else OURS
     seconds = pipelines[name]["mean_epoch"]  # here not the fastest: a thousand runs do not wait until a machine is quiet

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tumor_mri.datasets import download, manifests
-from tumor_mri.site import notebooks
+from tumor_mri.site import notebook_files, notebooks
 
 HERE = Path(__file__).parent
 
@@ -26,7 +26,7 @@ def main():
         found = download.find()
     except manifests.DatasetError as error:
         sys.exit(f"error: {error}")
-    paths = notebooks.notebook_paths()
+    paths = notebooks.notebook_paths() + notebook_files.solution_paths()
     if found is None:
         for path in filter(needs_dataset, paths):
             print(f"SKIPPED {path.name}: needs the dataset: run `make data`, or set TUMOR_MRI_DATA to its folder")

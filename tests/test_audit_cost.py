@@ -8,7 +8,7 @@ from tumor_mri.audit import near_copies
 
 def test_the_readme_says_what_was_measured():
     figures = json.loads(audit_cost.RESULT.read_text(encoding="utf-8"))
-    assert audit_cost.sentence(figures) in audit_cost.README.read_text(encoding="utf-8"), "run `python -m performance.audit_cost`"
+    assert audit_cost.sentence(figures) in audit_cost.PAGE.read_text(encoding="utf-8"), "run `python -m performance.audit_cost`"
     assert [found["images"] for found in figures["synthetic"]] == list(audit_cost.SIZES)
     assert not figures["commit"].endswith("+")
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,9 +80,16 @@ def python(place, code, cwd=None, **environment):
     return subprocess.run(command, cwd=cwd or place.working, env=place.environment | environment, capture_output=True, text=True)
 
 
+def here(place, first_cell):
+    """The first cell of a notebook, with the test's input folder for Kaggle's."""
+    assert "/kaggle/input" in first_cell
+    return first_cell.replace("/kaggle/input", str(place.input))
+
+
 def run(place, path, **environment):
     """A bundle's notebook as it was stored, and as it is after its execution in the working folder."""
     stored, notebook = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
+    notebook.cells[1].source = here(place, notebook.cells[1].source)
     client = NotebookClient(
         notebook,
         km=execution.kernel_manager(),
@@ -103,16 +109,12 @@ def said(notebook):
     return ["".join(one + other) for one, other in zip(texts, written, strict=True)]
 
 
-def first_said(notebook):
-    return next(cell for cell in notebook.cells if cell.cell_type == "code").outputs[0]["text"]
-
-
 def everything(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-# executed as Kaggle would: one that looks at the images, and one that reads everything else that the wheel carries
-EXECUTED = ["01_download_dataset", "09_what_it_looks_at"]
+# executed as Kaggle would: one that looks at the images, and one that reads everything else that the bundle carries
+EXECUTED = ["01_download_dataset", "10_what_it_looks_at"]
 
 
 @pytest.mark.slow
@@ -124,7 +126,6 @@ def test_notebooks_opened_alone_tell_the_same_on_kaggle(place, folders):
     for page, folder in zip(notebook_files.listings(), folders[1:], strict=True):
         if page.name in EXECUTED:
             stored, executed = run(place, folder / f"{page.name}.ipynb")
-            assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
             assert said(executed) == said(stored)
     assert everything(place.input) | everything(folders[0]) == before
 
@@ -136,7 +137,7 @@ def code_of(path):
 def test_the_code_of_every_bundle_is_that_of_its_notebook(folders):
     for page, folder in zip(notebook_files.listings(), folders[1:], strict=True):
         code = code_of(folder / f"{page.name}.ipynb")
-        assert code == code_of(notebooks.NOTEBOOKS / f"{page.name}.ipynb") and code[0] == notebooks.FIRST_CELL
+        assert code == code_of(notebooks.NOTEBOOKS / f"{page.name}.ipynb") and code[0] == notebooks.first_cell()
 
 
 def names_used(sources):
@@ -150,17 +151,15 @@ def names_used(sources):
 
 
 def lacking(place, sources):
-    """The names that these cells take from the package, and that the attached wheel has not."""
+    """The names that these cells take from the package, and that the attached package has not."""
     imports, taken = names_used(sources)
     look = "lacking = [name for name in names if not hasattr(globals()[name.split('.')[0]], name.split('.')[1])]"
-    done = python(place, "\n".join([notebooks.FIRST_CELL, *imports, f"names = {taken}", look, "print(*lacking)"]))
-    assert done.returncode == 0, done.stderr
-    first, names = done.stdout.split("\n")[:2]
-    assert first == "tumor_mri is used from an attached dataset." and len(taken) > 0
-    return names.split()
+    done = python(place, "\n".join([here(place, notebooks.first_cell()), *imports, f"names = {taken}", look, "print(*lacking)"]))
+    assert done.returncode == 0 and len(taken) > 0, done.stderr
+    return done.stdout.split()
 
 
-def test_the_wheel_has_all_that_the_notebooks_use(place, folders):
+def test_the_bundle_has_all_that_the_notebooks_use(place, folders):
     """Of every notebook, without executing it; that what is there works, the strict lane shows."""
     mount(place, "slug", OWNER, kaggle.SUPPORT_SLUG, folders[0])
     sources = [
@@ -178,7 +177,6 @@ def test_a_notebook_trains_on_kaggle(place, folders):
     attach(place, "owner", folders)
     assert "No module named 'tumor_mri'" in python(place, "import tumor_mri").stderr
     stored, executed = run(place, folders[4] / "04_confusion_matrix.ipynb", TUMOR_MRI_RETRAIN="smoke")
-    assert first_said(executed) == "tumor_mri is used from an attached dataset.\n"
     assert said(executed) != said(stored)
 
 
@@ -186,38 +184,32 @@ def test_a_notebook_trains_on_kaggle(place, folders):
 def test_the_attached_package_reads_from_itself_and_writes_below_the_working_folder(place, folders, layout):
     mount(place, layout, OWNER, kaggle.SUPPORT_SLUG, folders[0])
     imports = "from tumor_mri import study\nfrom tumor_mri.runs import records"
-    code = f"{notebooks.FIRST_CELL}\n{imports}\nprint(len(study.run('sweep-widths')), records.LOCAL)"
+    code = f"{here(place, notebooks.first_cell())}\n{imports}\nprint(len(study.run('sweep-widths')), records.LOCAL)"
     done = python(place, code)
     count, local = done.stdout.splitlines()[-1].split()
     assert int(count) == len(catalogue.configs_of("sweep-widths")), done.stderr
     assert local == str(place.working / "build" / "runs")
 
 
-def test_the_first_cell_says_where_it_found_the_package(place, folders):
-    done = python(place, notebooks.FIRST_CELL)
-    assert done.returncode == 1 and "ModuleNotFoundError: tumor_mri is not here: attach" in done.stderr.splitlines()[-1]
-    done = python(place, notebooks.FIRST_CELL, cwd=notebooks.NOTEBOOKS)
-    assert done.stdout == "tumor_mri is used from beside the notebook.\n", done.stderr
-    done = python(place, notebooks.FIRST_CELL, PYTHONPATH=f"{place.environment['PYTHONPATH']}{os.pathsep}{kaggle.SOURCE}")
-    assert done.stdout == "tumor_mri is used as installed.\n", done.stderr
+def test_the_first_cell_finds_the_package_installed_beside_it_or_attached(place, folders):
+    code = here(place, notebooks.first_cell()) + "\nimport tumor_mri\nprint(tumor_mri.__file__)"
+    assert python(place, code).returncode == 1
+    for cwd in (notebooks.NOTEBOOKS, notebooks.NOTEBOOKS / "solutions"):
+        assert Path(python(place, code, cwd=cwd).stdout.strip()).resolve().is_relative_to(kaggle.SOURCE)
     mount(place, "owner", OWNER, kaggle.SUPPORT_SLUG, folders[0])
-    done = python(place, notebooks.FIRST_CELL)
-    assert done.stdout == "tumor_mri is used from an attached dataset.\n", done.stderr
+    assert str(place.input) in python(place, code).stdout
+    installed = f"{place.environment['PYTHONPATH']}{os.pathsep}{kaggle.SOURCE}"
+    assert str(place.input) not in python(place, code, PYTHONPATH=installed).stdout
 
 
 def test_colab_installs_the_package_only_once_its_address_is_set(place):
-    in_colab = (
-        "import subprocess, sys\nsys.modules['google.colab'] = sys\nsubprocess.run = lambda command, **_: print(*command)\n"
-    )
     where = "https://example.org/repository.git"
-    cell = notebooks.FIRST_CELL.replace(f'(repository := "{notebooks.REPOSITORY}")', f'(repository := "{where}")')
-    done = python(place, in_colab + cell)
-    command, sentence = done.stdout.splitlines()
-    assert command.endswith(f"-m pip install --quiet --no-deps git+{where}")  # no dependency: TensorFlow stays the host's
-    assert sentence == "tumor_mri is used from its repository."
-    assert python(place, cell).returncode == 1  # anywhere else nothing is installed
-    if not notebooks.REPOSITORY:
-        assert python(place, in_colab + notebooks.FIRST_CELL).returncode == 1
+    in_colab = "import subprocess, sys\nsys.modules['google.colab'] = sys\n"
+    in_colab += "subprocess.run = lambda command, **_: print(*command)\n"
+    done = python(place, in_colab + notebooks.first_cell(where))
+    assert done.stdout.endswith(f"-m pip install --quiet --no-deps git+{where}\n")  # no dependency: TensorFlow stays the host's
+    assert python(place, notebooks.first_cell(where)).stdout == ""  # anywhere else nothing is installed
+    assert python(place, in_colab + notebooks.first_cell("")).stdout == ""
 
 
 def test_each_notebook_says_its_title_and_whether_it_wants_a_gpu():
@@ -236,24 +228,25 @@ def test_two_notebooks_of_one_address_are_refused(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_wheel_carries_every_room(folders):
-    (wheel,) = folders[0].glob("*.whl")
-    inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/") and "/data/" not in name}
-    package = Path(tumor_mri.__file__).parent
-    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert inside == {f"tumor_mri/{path.relative_to(package).as_posix()}" for path in files}
-    assert len({name.split("/")[1] for name in inside if name.endswith("/__init__.py")}) > 8  # rooms, and the package
+def files_below(folder):
+    return {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
-def test_the_wheel_carries_the_data_and_no_image(folders):
-    (wheel,) = folders[0].glob("*.whl")
-    inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tumor_mri/data/")}
+def test_the_bundle_carries_every_room(folders):
+    inside = {name for name in files_below(folders[0] / "tumor_mri_package" / "tumor_mri") if not name.startswith("data/")}
+    assert inside == files_below(Path(tumor_mri.__file__).parent)
+    assert len({name.split("/")[0] for name in inside if name.endswith("/__init__.py")}) >= 8  # rooms
+
+
+def test_the_bundle_carries_the_data_and_no_image(folders):
+    inside = files_below(folders[0] / "tumor_mri_package" / "tumor_mri" / "data")
     names = ("*.csv", "*.md", "report/*.csv", "results/*.npz", "weights/*", "inspection/*.npz", "pretrained/*")
     known = [path.relative_to(manifests.DATA).as_posix() for pattern in names for path in manifests.DATA.glob(pattern)]
-    assert inside == {f"tumor_mri/data/{name}" for name in known}
-    assert sorted(path.name for path in folders[0].iterdir()) == sorted(
-        ["dataset-metadata.json", "manifest.csv", "results", wheel.name]
-    )
+    assert inside == set(known)
+    top = ["dataset-metadata.json", "manifest.csv", "results", "tumor_mri_package"]
+    assert sorted(path.name for path in folders[0].iterdir()) == top
 
 
 def test_links_between_notebooks_lead_to_kaggle(folders):

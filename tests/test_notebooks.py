@@ -33,9 +33,46 @@ def test_notebook(path, lint):
     assert lint(notebook) == []
 
 
+SOLUTIONS = notebook_files.solution_paths()
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: f"solutions-{path.stem}")
+@pytest.mark.parametrize("lint", lints.SOLUTION_LINTS, ids=lambda lint: lint.__name__)
+def test_solutions(path, lint):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert lint(notebook) == []
+
+
+def test_each_notebook_sets_the_exercises_that_its_solutions_solve():
+    assert [path.name for path in SOLUTIONS] == [path.name for path in PATHS]
+    for path in PATHS:
+        asked = [cell.source for cell in read(path).cells if "exercises" in cell.metadata.get("tags", [])]
+        assert asked == [notebook_files.exercises_text(notebook_files.solutions(path))], path.name
+
+
+def test_exercises_need_titles_in_order(tmp_path):
+    cells = [nbformat.v4.new_markdown_cell(f"## {number}. Do it", metadata={"tags": ["exercise"]}) for number in (1, 3)]
+    path = tmp_path / "01_x.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells[:1]), path)
+    assert "### 1. Do it" in notebook_files.exercises_text(path)
+    for wrong in (cells, []):
+        nbformat.write(nbformat.v4.new_notebook(cells=wrong), path)
+        with pytest.raises(notebook_files.PageError, match="solutions/01_x.ipynb: .* have to begin with"):
+            notebook_files.exercises_text(path)
+
+
+def test_every_term_of_the_glossary_is_used_in_a_notebook_and_has_its_spanish():
+    prose = " ".join(cell.source for path in PATHS for cell in read(path).cells if cell.cell_type == "markdown").lower()
+    assert len(lints.TERMS) > 30 and lints.TERMS == sorted(lints.TERMS, key=str.lower)
+    assert [term for term in lints.TERMS if term.lower() not in prose and term != "transfer learning"] == []
+    rows = [line for line in lints.GLOSSARY.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    assert all(len([cell for cell in row.split("|") if cell.strip()]) == 4 for row in rows)
+
+
 def test_notebooks_are_small():
     assert PATHS
-    assert all(path.stat().st_size < 1_000_000 for path in PATHS)
+    assert all(path.stat().st_size < 1_000_000 for path in PATHS + SOLUTIONS)
 
 
 def test_each_figure_of_the_report_has_its_cell():
@@ -54,23 +91,49 @@ def fixture_notebook():
     picture = new.new_output("display_data", data={"image/png": "AAAA"})
     said = new.new_output("stream", name="stdout", text="42 points\n")
     cell = new.new_code_cell("print('42 points')", execution_count=2, outputs=[said, picture], metadata={"tags": ["figure"]})
-    setup = new.new_code_cell(notebooks.FIRST_CELL, execution_count=1)
+    hidden = {"jupyter": {"source_hidden": True}}
+    setup = new.new_code_cell(notebooks.first_cell(), execution_count=1, metadata=hidden)
     asked = "# 1 · A question?\nOne?\n\n<span lang=es>**¿Una pregunta?** ¿Una?</span>\n\n"
-    first = new.new_markdown_cell(f"{asked}*You need:* nothing. *Takes:* a second.\n> Not a diagnostic device.")
+    told = "*You need:* nothing. *Takes:* a second.\n\n*Steps:* one. The [glossary](GLOSSARY.md).\n> Not a diagnostic device."
+    terms = new.new_markdown_cell("The **recall** is the share that was found. Recall is used again.")
     title = new.new_markdown_cell("## Summary")
     texts = ["4.2 points of 1,000.", "<span lang=es>De 1000 puntos, 4,2.</span>"]
     english, spanish = (new.new_output("display_data", data={"text/markdown": text}) for text in texts)
-    summary = new.new_code_cell("display(Markdown(said))", execution_count=3, outputs=[english])
-    translated = new.new_code_cell("display(Markdown(dicho))", execution_count=4, outputs=[spanish])
-    last = new.new_markdown_cell("*Exercises.* 1. None.\n*Next:* nothing")
-    return new.new_notebook(cells=[first, setup, cell, title, summary, translated, last])
+    summary = new.new_code_cell("display(Markdown(said))", execution_count=3, outputs=[english], metadata=hidden)
+    translated = new.new_code_cell("display(Markdown(dicho))", execution_count=4, outputs=[spanish], metadata=hidden)
+    answer = "<details><summary>Answer</summary>\n\nYes.\n\n</details>"
+    quiz = new.new_markdown_cell("## Quiz\n" + "\n\n".join(f"**{number}. Is it?**\n\n{answer}" for number in (1, 2, 3)))
+    ending = [new.new_markdown_cell(source) for source in ("## Exercises\n### 1. None", "*Next:* nothing")]
+    first = new.new_markdown_cell(asked + told)
+    return new.new_notebook(cells=[first, setup, cell, terms, title, summary, translated, quiz, *ending])
+
+
+def fixture_solutions():
+    """Solutions of two exercises, right in every way, as executed."""
+    new = nbformat.v4
+    setup = new.new_code_cell(notebooks.first_cell(), execution_count=1)
+    cells = [new.new_markdown_cell("# Solutions to notebook 1\n> Not a diagnostic device."), setup]
+    for number in (1, 2):
+        cells.append(new.new_markdown_cell(f"## {number}. Do it\nHow?", metadata={"tags": ["exercise"]}))
+        cells.append(new.new_code_cell("print(1)", execution_count=number + 1))
+        cells.append(new.new_markdown_cell("It is one."))
+    return new.new_notebook(cells=cells)
+
+
+def long_table(book):
+    rows = "<tr><td>1</td></tr>" * 10
+    book.cells[2].outputs.append(nbformat.v4.new_output("display_data", data={"text/html": f"<table>{rows}</table>"}))
 
 
 WRONG = {
     "opening": lambda book: book.cells[0].update(source="# Title"),
     "first_cell": lambda book: book.cells[1].update(source="import tumor_mri"),
     "ending": lambda book: book.cells[-1].update(source="The end"),
-    "spanish": lambda book: book.cells[-2].outputs[0].data.update({"text/markdown": "<span lang=es>De 1000 puntos, 4,3.</span>"}),
+    "quiz": lambda book: book.cells[-3].update(source="## Quiz\n**1. Only one?**"),
+    "terms": lambda book: book.cells[3].update(source="Recall, or **recall**, is the share that was found."),
+    "long_tables": long_table,
+    "folded": lambda book: book.cells[5].metadata.clear(),
+    "spanish": lambda book: book.cells[6].outputs[0].data.update({"text/markdown": "<span lang=es>De 1000 puntos, 4,3.</span>"}),
     "execution_counts": lambda book: book.cells[2].update(execution_count=3),
     "stored_errors": lambda book: book.cells[2].outputs[0].update(name="stderr"),
     "stored_widgets": lambda book: book.cells[2].outputs[1].data.update({notebooks.WIDGET_VIEW: {"model_id": "1"}}),
@@ -78,6 +141,10 @@ WRONG = {
     "absolute_paths": lambda book: book.cells[2].update(source="open('/home/me/data.csv')"),
     "long_code": lambda book: book.cells[2].update(source="x = 1\n" * 30),
     "pictures": lambda book: book.cells[2].outputs.pop(),
+}
+WRONG_SOLUTIONS = {
+    "solution_opening": lambda book: book.cells[0].update(source="# Title"),
+    "two_exercises": lambda book: book.cells.pop(),
 }
 
 
@@ -87,6 +154,14 @@ def test_each_lint_fails_where_it_should(lint):
     wrong = fixture_notebook()
     WRONG[lint.__name__](wrong)
     assert lint(wrong)
+
+
+@pytest.mark.parametrize("name", WRONG_SOLUTIONS)
+def test_each_lint_of_solutions_fails_where_it_should(name):
+    assert [lint(fixture_solutions()) for lint in lints.SOLUTION_LINTS] == [[]] * len(lints.SOLUTION_LINTS)
+    wrong = fixture_solutions()
+    WRONG_SOLUTIONS[name](wrong)
+    assert getattr(lints, name)(wrong)
 
 
 @pytest.mark.parametrize(

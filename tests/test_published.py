@@ -151,7 +151,7 @@ def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeyp
         "answer",
         "abstains",
         "confidence",
-        *manifests.BRAIN_TUMOUR_MRI.labels,
+        *manifests.BRAIN_TUMOUR_MRI.classes,
         *published.NEAREST,
     }
     assert __main__.main(["predict", str(tmp_path / "notes.txt")]) == 1

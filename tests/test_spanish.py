@@ -41,7 +41,7 @@ CHANGES = [
     ("## Entrenar", "Entrenar"),
     ("](notebooks/images/two_splits.png)", "](notebooks/images/other.png)"),
     ("| [5]", "| [6]"),
-    ("datos? | 1 |", "datos? | 2 |"),
+    ("datos? | 20 |", "datos? | 2 |"),
 ]
 
 

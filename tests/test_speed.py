@@ -1,4 +1,4 @@
-"""The benchmark of speed: ratios from measured epochs, and what the README says of them."""
+"""The benchmark of speed: ratios from measured epochs, and what SCALING.md says of them."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_operations_are_those_that_the_layers_need():
 
 def test_the_readme_says_what_was_measured():
     figures = json.loads(speed.LATEST.read_text())
-    assert speed.sentence(figures) in speed.README.read_text(encoding="utf-8"), "run `make timings`"
+    assert speed.sentence(figures) in speed.PAGE.read_text(encoding="utf-8"), "run `make timings`"
     assert not figures["commit"].endswith("+")
     assert figures["setting"]["rounds"] >= 3
 

@@ -140,6 +140,8 @@ def _parser():
     reproduce.add_argument("--output", type=Path, help="default: build/report")
     site = add("site", _site, "write all notebooks as they are stored, without running them, as a website")
     site.add_argument("--output", type=Path, help="default: build/site")
+    slides = add("slides", _slides, "write slides of the notebooks' figures, as one page of HTML")
+    slides.add_argument("--output", type=Path, help="the folder to write (default: build/slides)")
     notebooks = add("notebooks", _notebooks, "execute the notebooks in place, so that they are stored with new outputs")
     notebooks.add_argument("paths", nargs="*", type=Path, help="some notebooks only (default: all)")
     kaggle = add("kaggle", _kaggle, "write what Kaggle takes: a folder for each notebook, and a dataset with the package")
@@ -339,7 +341,8 @@ def _benchmark(options):
     manifest = manifests.load_manifest()
     benchmark.write_data(decoding.load_images(manifest), preprocessing.load_prepared(manifest), manifest)
     scores = benchmark.table(manifest)
-    documents.write_page(scores)
+    documents.write_page(scores, manifest)
+    documents.write_answers(scores)
     documents.write_card(scores, manifest)
     croissant.write()
     print(benchmark.as_markdown(scores))
@@ -424,6 +427,7 @@ def _claims(options):
 
 def _predict(options):
     from tumor_mri import text
+    from tumor_mri.datasets import manifests
     from tumor_mri.models import published
 
     files = published.files_in(options.path)
@@ -435,8 +439,10 @@ def _predict(options):
         options.heat.mkdir(parents=True, exist_ok=True)
     found = published.predict(files, published.load(), len(files) > 64, number, options.all_pages, options.heat)
     if options.json:
+        dataset = manifests.BRAIN_TUMOUR_MRI
         found = found.assign(**{name: found[name].map(text.printable) for name in ("file", "problem")})
-        print(found.to_json(orient="records", indent=2, force_ascii=False))
+        found = found.rename(columns=dict(zip(dataset.labels, dataset.classes, strict=True)))  # the columns that `score` takes
+        print(found.to_json(orient="records", indent=2, force_ascii=False).replace("\\/", "/"))
     else:
         print(published.as_text(found))
     if options.heat:
@@ -473,6 +479,12 @@ def _site(options):
     from tumor_mri.site import notebooks
 
     print(f"Open {notebooks.site(_below_build(options.output, 'site'))}")
+
+
+def _slides(options):
+    from tumor_mri.site import slides
+
+    print(f"Open {slides.write(_below_build(options.output, 'slides'))}")
 
 
 def _notebooks(options):

@@ -82,8 +82,8 @@ def callback(
 ) -> keras.callbacks.Callback:
     """A callback that writes the state of a run after each epoch, and puts an earlier one back at the start.
 
-    Its `history` has the logs of all epochs, also of those before a stop. It has to come after the callbacks whose state it keeps:
-    they reset themselves when the training begins.
+    Its `history` has the logs of all epochs, also of those before a stop. It has to come after the callbacks whose state it
+    keeps: they reset themselves when the training begins.
 
     Args:
         path: see `path_of`; None to write nothing.

@@ -1,21 +1,99 @@
 """The pages made from records: the tables of README, BENCHMARK and MODEL_CARD."""
 
+import re
+
 import pandas as pd
 
 from tumor_mri import text
-from tumor_mri.datasets import manifests
-from tumor_mri.evaluation import benchmark, scoring
+from tumor_mri.datasets import manifests, protocols
+from tumor_mri.evaluation import benchmark, patients, scoring
 from tumor_mri.runs import records
 from tumor_mri.study import claims, publishing
 
 PAGE = manifests.ROOT / "BENCHMARK.md"
 CARD = manifests.ROOT / "MODEL_CARD.md"
+PUBLIC_CHENG = manifests.DATA / "public_cheng.csv"  # what others reached on the Cheng set, by patient
 
 
-def write_page(scores: pd.DataFrame) -> None:
-    """Put what `table` gives, and others' figures, between the markers of ``BENCHMARK.md``."""
+def write_page(scores: pd.DataFrame, manifest: pd.DataFrame) -> None:
+    """Put what `table` gives, the Cheng slices alone, and others' figures, between the markers of ``BENCHMARK.md``."""
     text.write(PAGE, "table", benchmark.as_markdown(scores))
-    text.write(PAGE, "public", text.as_markdown(pd.read_csv(benchmark.PUBLIC, keep_default_na=False)))
+    text.write(PAGE, "cheng", text.as_markdown(cheng_table(manifest)))
+    for name, path in {"public": benchmark.PUBLIC, "public-cheng": PUBLIC_CHENG}.items():
+        text.write(PAGE, name, text.as_markdown(pd.read_csv(path, keep_default_na=False)))
+
+
+def cheng_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The recorded networks on the Cheng slices alone, in percent with 95 % intervals, the best first; see `patients.table`."""
+    runs = benchmark.recorded()
+    grouped = [run for run in [*runs, *benchmark.combined(runs)] if run.config.protocol == protocols.GROUPED.name]
+    found = patients.table(grouped, manifest).sort_values("slice_accuracy", ascending=False)
+    said = [found["network"], found["seeds"]]
+    for name, several in (("slice", "slices"), ("patient", "patients")):
+        columns = (100 * found[[f"{name}_accuracy", f"{name}_low", f"{name}_high"]]).to_numpy()
+        heading = f"per {name} ({found[several].iloc[0]:,})"
+        said.append(
+            pd.Series([f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in columns], found.index, name=heading)
+        )
+    chosen = found["chose_epoch"].map({True: "on these images", False: "fixed beforehand"}).rename("epoch")
+    return pd.concat([*said, chosen], axis=1)
+
+
+ANSWERS = {  # by README: the heading of the table, its rows, and the words of an interval
+    "README.md": (
+        ["correct answers, in percent", "the report's network", "our network"],
+        [
+            "a random fifth of `Training`, at the best epoch there (the report: {report:.2f}, with fewer filters)",
+            "the same images, none of which chose the epoch that scores it",
+            "new patients: no patient and no near-copy on both sides",
+            "new sources: unseen gliomas and pituitary tumours of `Testing`, mean of both recalls (one constant answer: 50)",
+        ],
+        "{:.1f} ({:.1f} to {:.1f})",
+    ),
+    "README.es.md": (
+        ["respuestas correctas, en porcentaje", "la red del informe", "nuestra red"],
+        [
+            "una quinta parte de `Training` elegida al azar, en la mejor época con ella (el informe: {report:.2f}, con menos "
+            "filtros)",
+            "las mismas imágenes, sin que ninguna elija la época con la que se evalúa",
+            "pacientes nuevos: ni un paciente ni un casi duplicado a ambos lados",
+            "procedencias nuevas: gliomas y tumores hipofisarios no vistos de `Testing`, media de ambas exhaustividades (una "
+            "respuesta constante: 50)",
+        ],
+        "{:.1f} (de {:.1f} a {:.1f})",
+    ),
+}
+
+
+def answer(scores: pd.DataFrame, readme: str) -> str:
+    """What the collection found, as the table with which a README opens.
+
+    Args:
+        scores: `benchmark.table`.
+        readme: a key of `ANSWERS`.
+    """
+    heading, rows, form = ANSWERS[readme]
+    report = 100 * claims.load_report_table().loc["accuracy", "f1-score"]
+    found = 100 * scores.set_index(["network", "protocol"])[["at_best_epoch", "accuracy", "low", "high", "unseen_recall"]]
+    columns = []
+    for name in (scoring.BASE, publishing.CONFIG.network):
+        split_b, grouped = found.loc[(name, "training_only")], found.loc[(name, "grouped")]
+        told = [split_b["at_best_epoch"], split_b["accuracy"]]
+        told = ["–" if pd.isna(value) else f"{value:.1f}" for value in told]
+        columns.append([*told, form.format(*grouped[["accuracy", "low", "high"]]), f"{grouped['unseen_recall']:.1f}"])
+    table = pd.DataFrame([[row.format(report=report) for row in rows], *columns], index=heading).T
+    written = text.as_markdown(table)
+    return re.sub(r"(?<=\d)\.(?=\d)", ",", written) if readme.endswith(".es.md") else written
+
+
+def write_answers(scores: pd.DataFrame) -> None:
+    """Put the answer between the markers of both READMEs.
+
+    Args:
+        scores: `benchmark.table`.
+    """
+    for readme in ANSWERS:
+        text.write(manifests.ROOT / readme, "answer", answer(scores, readme))
 
 
 def write_claims(verdicts: list[claims.Verdict]) -> None:

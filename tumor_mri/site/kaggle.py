@@ -79,27 +79,28 @@ def _move(folder, target):
 def _write_support(parent, user):
     folder = parent / SUPPORT_SLUG
     folder.mkdir()
-    _write_wheel(folder)
+    _write_package(folder)
     shutil.copy(manifests.DATA / "manifest.csv", folder)
     shutil.copytree(manifests.DATA / "results", folder / "results", ignore=shutil.ignore_patterns(".*"))
     _write_json(folder / "dataset-metadata.json", support_metadata(user))
     return folder
 
 
-def _write_wheel(folder):
-    """The package's wheel, built in a copy: the checkout may be read-only, and what an older build left in it stays out."""
+def _write_package(folder):
+    """The package as its wheel installs it, built in a copy: the checkout may be read-only, and older builds stay out."""
     unwanted = shutil.ignore_patterns("__pycache__", ".*", "cache", manifests.BRAIN_TUMOUR_MRI.name)
-    build_it = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    build_it = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("tumor_mri", "data"):
             shutil.copytree(SOURCE / name, Path(scratch) / name, ignore=unwanted)
         for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
             shutil.copy(SOURCE / name, scratch)
-        environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}  # the same sources make the same wheel
-        command = [sys.executable, "-c", build_it, str(folder.resolve())]
-        done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise KaggleError(f"the wheel could not be built: {(done.stderr.splitlines() or ['no reason is given'])[-1]}")
+        command = [sys.executable, "-c", build_it, scratch]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
+        if done.returncode:
+            raise KaggleError(f"the package could not be built: {(done.stderr.splitlines() or ['no reason is given'])[-1]}")
+        wheel = Path(scratch) / done.stdout.splitlines()[-1]
+        shutil.unpack_archive(wheel, folder / "tumor_mri_package", "zip")
 
 
 def _write_bundle(parent, page, listed, user):
@@ -108,6 +109,9 @@ def _write_bundle(parent, page, listed, user):
     content = (notebook_files.NOTEBOOKS / f"{page.name}.ipynb").read_text(encoding="utf-8")
     for other in listed:
         content = content.replace(f"]({other.name}.ipynb)", f"](https://www.kaggle.com/code/{user}/{slug(other.kaggle_title)})")
+    content = re.sub(
+        r"\[([^\]\[]+)\]\((?:solutions/)?\w+\.(?:ipynb|md)\)", r"`\1`", content
+    )  # files that only the repository has
     text.write_whole(folder / f"{page.name}.ipynb", content)
     _write_json(folder / "kernel-metadata.json", notebook_metadata(page, user))
     return folder

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 NOTEBOOKS = manifests.ROOT / "notebooks"
+PAGES = ("GLOSSARY", "TEACHING")  # pages of text beside them, in Markdown
 # tags of cells: the one whose figure the landing page shows, the first one of a notebook without, the one that the README shows
 LANDING, NO_LANDING, STORY = "landing", "no-landing", "story"
+# tags of cells whose code, or whose output, is folded away wherever the notebook is shown
+HIDE_INPUT, HIDE_OUTPUT = "hide-input", "hide-output"
 _NAME = re.compile(r"(\d\d)_\w+")
 _KAGGLE_TITLE = 50  # characters
 
@@ -38,6 +41,44 @@ class Listing:
 def notebook_paths() -> list:
     """The numbered notebooks, in order."""
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def solution_paths() -> list:
+    """The notebooks with the solutions of exercises, in order: each has the name of the notebook that sets them."""
+    return sorted((NOTEBOOKS / "solutions").glob("[0-9][0-9]_*.ipynb"))
+
+
+def solutions(path: Path) -> Path:
+    """The file with the solutions of a notebook's exercises."""
+    return path.parent / "solutions" / path.name
+
+
+def others() -> dict[str, NotebookNode]:
+    """The pages beside the notebooks: solutions as they are stored, and pages of text as notebooks of one cell, by name."""
+    import nbformat
+
+    cell = nbformat.v4.new_markdown_cell
+    pages = {f"solutions-{path.stem}": read(path) for path in solution_paths()}
+    for name in PAGES:
+        source = (NOTEBOOKS / f"{name}.md").read_text(encoding="utf-8")
+        pages[name] = nbformat.v4.new_notebook(cells=[cell(source)])
+    return pages
+
+
+def exercises_text(path: Path) -> str:
+    """The exercises that a notebook of solutions solves, as the Markdown that sets them.
+
+    An exercise is a Markdown cell tagged ``exercise``, which begins with a heading, ``## 1. Its title``.
+
+    Raises:
+        PageError: if there is none, or they are not numbered 1, 2, …
+    """
+    cells = tagged(read(path), "exercise")
+    titles = [cell.source.splitlines()[0] for cell in cells]
+    if not cells or any(not title.startswith(f"## {number}. ") for number, title in enumerate(titles, 1)):
+        raise PageError(f"solutions/{path.name}: its cells tagged 'exercise' have to begin with ## 1. A title, ## 2. A title, …")
+    asked = "\n\n".join(f"#{cell.source}" for cell in cells)
+    return f"## Exercises\n{asked}\n\nThe solutions are in [solutions/{path.name}](solutions/{path.name})."
 
 
 def need_checkout(what: str) -> None:

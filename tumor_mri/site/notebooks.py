@@ -19,36 +19,9 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 STORY = notebook_files.story_picture(NOTEBOOKS)
+LARGEST_PICTURE = 200_000  # bytes; above it, a picture is stored with fewer pixels
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 REPOSITORY = ""  # this project's address, https://….git, once it has one: in Colab the first cell installs the package from it
-# the first code cell of every notebook, put there by `refresh`: opened alone, the notebook finds the package. A wheel is
-# unpacked, and pip installs no dependencies, so that nothing of the host's own, such as TensorFlow, is changed
-FIRST_CELL = f"""\
-import importlib.util
-import os
-import subprocess
-import sys
-import tempfile
-import zipfile
-from pathlib import Path
-
-wheels = sorted(Path(os.environ.get("TUMOR_MRI_KAGGLE_INPUT", "/kaggle/input")).rglob("tumor_mri-*.whl"))
-beside = [folder for folder in (Path.cwd(), Path.cwd().parent) if (folder / "tumor_mri/__init__.py").is_file()]
-if importlib.util.find_spec("tumor_mri"):
-    source = "as installed"
-elif wheels:
-    source = "from an attached dataset"
-    sys.path.insert(0, tempfile.mkdtemp())
-    zipfile.ZipFile(wheels[-1]).extractall(sys.path[0])
-elif beside:
-    source = "from beside the notebook"
-    sys.path.insert(0, str(beside[0]))
-elif "google.colab" in sys.modules and (repository := "{REPOSITORY}"):
-    source = "from its repository"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"git+{{repository}}"], check=True)
-else:
-    raise ModuleNotFoundError("tumor_mri is not here: attach its dataset, or open this notebook in a copy of the repository")
-print(f"tumor_mri is used {{source}}.")"""
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
 
 
@@ -92,8 +65,9 @@ def refresh(paths: list[Path] | None = None) -> None:
     for folder in {path.parent for path in paths}:
         notebook_files.check_one_story(folder)
     for path in tqdm(paths, desc="notebooks", unit="notebook"):
-        notebook = _execute(_with_first_cell(notebook_files.read(path)), path)
+        notebook = _execute(_with_exercises(_with_first_cell(notebook_files.read(path)), path), path)
         _make_pictures_small(notebook)
+        _fold(notebook)
         pictures = _story_pictures(notebook)
         if len(pictures) > 1:
             raise PageError(
@@ -106,23 +80,96 @@ def refresh(paths: list[Path] | None = None) -> None:
             text.write_whole(story, picture)
 
 
+def first_cell(repository: str = REPOSITORY) -> str:
+    """The first code cell of every notebook, put there by `refresh`: opened alone, the notebook finds the package.
+
+    An installed package comes first, then one beside the notebook, then one that is attached as a dataset on Kaggle.
+
+    Args:
+        repository: the project's address, from which the cell installs the package in Colab; empty: it does not. Nothing of the
+            host's own, such as TensorFlow, is changed.
+    """
+    lines = [
+        "import glob",
+        "import sys",
+        "",
+        'sys.path += ["..", "../..", *glob.glob("/kaggle/input/**/tumor_mri_package", recursive=True)]',
+    ]
+    if repository:
+        command = f'[sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "git+{repository}"]'
+        lines += ['if "google.colab" in sys.modules:', "    import subprocess", "", f"    subprocess.run({command}, check=True)"]
+    return "\n".join(lines)
+
+
 def _with_first_cell(notebook):
-    """A notebook whose first code cell is `FIRST_CELL`, behind its opening."""
+    """A notebook whose first code cell is `first_cell`, behind its opening."""
     import nbformat
 
     cells = [cell for cell in notebook.cells if "setup" not in notebook_files.tags(cell)]
-    setup = nbformat.v4.new_code_cell(FIRST_CELL, id="setup", metadata={"tags": ["setup"]})
+    setup = nbformat.v4.new_code_cell(first_cell(), id="setup", metadata={"tags": ["setup"]})
     notebook.cells = [*cells[:1], setup, *cells[1:]]
     return notebook
 
 
+def _with_exercises(notebook, path):
+    """A notebook whose exercises are those of its solutions, if it has any: these are the source."""
+    solutions = notebook_files.solutions(path)
+    for cell in notebook.cells:
+        if "exercises" in notebook_files.tags(cell):
+            cell.source = notebook_files.exercises_text(solutions)
+    return notebook
+
+
+def _fold(notebook):
+    """Hide the code of the first cell, of the summary and what is tagged so, in Jupyter and on Kaggle; and long outputs."""
+    is_summary = False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            is_summary = cell.source.startswith("## Summary")
+            continue
+        wanted = set(notebook_files.tags(cell))
+        wanted |= {notebook_files.HIDE_INPUT} if is_summary or "setup" in wanted else set()
+        cell.metadata["tags"] = sorted(wanted)
+        folded = {
+            "source_hidden": notebook_files.HIDE_INPUT in wanted,
+            "outputs_hidden": notebook_files.HIDE_OUTPUT in wanted,
+        }
+        for name in ("jupyter", "_kg_hide-input", "_kg_hide-output"):
+            cell.metadata.pop(name, None)
+        if any(folded.values()):
+            cell.metadata["jupyter"] = {name: True for name, value in folded.items() if value}
+            cell.metadata |= {
+                f"_kg_hide-{name}": True for name, value in zip(("input", "output"), folded.values(), strict=True) if value
+            }
+        if not wanted:
+            del cell.metadata["tags"]
+
+
 def _make_pictures_small(notebook):
-    """Give every picture a palette of 256 colours: no eye tells, and the file is less than half as large."""
+    """Give every picture a palette of 256 colours: no eye tells, and the file is less than half as large.
+
+    Pictures are drawn with two pixels for each one shown; those of many scans, which are large, get fewer.
+    """
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
+                shown = output.metadata.get("image/png", {}).get("width")
                 small = _with_palette(base64.b64decode(output["data"]["image/png"]))
+                if len(small) > LARGEST_PICTURE and shown:
+                    small = _with_palette(_resized(base64.b64decode(output["data"]["image/png"]), int(1.25 * shown)))
                 output["data"]["image/png"] = base64.b64encode(small).decode()
+
+
+def _resized(picture: bytes, width: int) -> bytes:
+    """A PNG file with at most this many pixels across."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(picture)) as image:
+        width = min(width, image.width)
+        smaller = image.convert("RGB").resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    smaller.save(file, "PNG")
+    return file.getvalue()
 
 
 def _with_palette(picture: bytes) -> bytes:
@@ -164,7 +211,7 @@ def reproduce(output: Path | str) -> Path:
         for path in tqdm(notebook_paths(), desc="notebooks", unit="notebook"):
             executed[path.stem] = execute(path, figures, phantoms=bool(note))
             _move_warnings(path.name, executed[path.stem])
-        website.write(executed, folder, note, REPOSITORY)
+        website.write(executed, folder, note, REPOSITORY, notebook_files.others())
     return Path(output) / "index.html"
 
 
@@ -184,5 +231,5 @@ def site(output: Path | str) -> Path:
     notebook_files.need_checkout("the website")
     stored = {path.stem: notebook_files.read(path) for path in notebook_paths()}
     with website.replaced(Path(output)) as folder:
-        website.write(stored, folder, repository=REPOSITORY)
+        website.write(stored, folder, repository=REPOSITORY, others=notebook_files.others())
     return Path(output) / "index.html"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 FOLDERS = ("figures", "notebooks", "api", "scan")  # beside the pages
-FILES = ("index.html", "scan.html", "scan-offline.js", "search.js")
+FILES = ("index.html", "scan.html", "scan-offline.js", "search.js", "GLOSSARY.html", "TEACHING.html")
 _MARK = '<nav aria-label="Notebooks">'  # tells a landing page of ours from another
 _CREDIT = "Material for learning. Not a diagnostic device."
 _HOSTS = {
@@ -86,11 +86,17 @@ def _is_ours(folder):
 
 def _entries(folder):
     """What a website consists of, in a folder that may hold other files."""
-    pages = sorted(folder.glob("[0-9][0-9]_*.html"))
+    pages = [*sorted(folder.glob("[0-9][0-9]_*.html")), *sorted(folder.glob("solutions-*.html"))]
     return [path for path in [*pages, *(folder / name for name in (*FOLDERS, *FILES))] if path.exists()]
 
 
-def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = "", repository: str = "") -> Path:
+def write(
+    notebooks: dict[str, NotebookNode],
+    output: Path | str,
+    note: str = "",
+    repository: str = "",
+    others: dict[str, NotebookNode] | None = None,
+) -> Path:
     """Write the site of some executed notebooks; returns the path of ``index.html``.
 
     Args:
@@ -98,6 +104,7 @@ def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = ""
         output: the folder to write.
         note: a sentence that every page shows.
         repository: the project's address, ``https://github.com/OWNER/NAME.git``; empty: no page links to Colab and Kaggle.
+        others: further pages, which no list of notebooks has: solutions, and pages of text; by the names of their pages.
     """
     import nbformat
 
@@ -110,10 +117,16 @@ def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = ""
         pages.append(_page(name, notebook, output, repository))
     scan = _scan_page(output)
     shared = {"project": project, "pages": pages, "note": note, "credit": _CREDIT, "style": style(), "has_scan": bool(scan)}
+    shared["has_pages"] = bool(others)
     shared["script"] = (TEMPLATES / "site.js").read_text(encoding="utf-8")
     for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
         about = {"title": page.title, "description": page.question, "here": page.name, "root": ""}
         content = fill("notebook", page=page, before=before, after=after, **about, **shared)
+        text.write_whole(output / f"{page.name}.html", content)
+    beside = [_other_page(name, notebook, output) for name, notebook in (others or {}).items()]
+    for page in beside:
+        about = {"title": page.title, "description": page.question, "here": page.name, "root": ""}
+        content = fill("notebook", page=page, before=None, after=None, **about, **shared)
         text.write_whole(output / f"{page.name}.html", content)
     about = {"title": project, "description": story, "spanish": spanish, "here": "index", "root": ""}
     about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
@@ -121,7 +134,7 @@ def write(notebooks: dict[str, NotebookNode], output: Path | str, note: str = ""
     if scan:
         about = {"title": own_scan.TITLE, "description": own_scan.DESCRIPTION, "here": "scan", "root": ""}
         text.write_whole(output / "scan.html", fill("scan", **scan, **about, **shared))
-    found = [entry for page in pages for entry in search.entries(f"{page.name}.html", page.title, page.cells)]
+    found = [entry for page in [*pages, *beside] for entry in search.entries(f"{page.name}.html", page.title, page.cells)]
     found += [
         entry
         for page in _write_api(output / "api", shared)
@@ -169,6 +182,16 @@ def _page(name, notebook, output, repository):
     return Page(name, title, question, cells, search.headings(cells), figure, hosts)
 
 
+def _other_page(name, notebook, output):
+    """A page that has no number: its title is its first heading, and nothing of it is on the landing page."""
+    heading, *rest = notebook.cells[0].source.split("\n")
+    question = next((line for line in rest if line.strip()), heading)
+    for index, cell in enumerate(notebook.cells):
+        list(_pictures(cell, f"figures/{name}-{index}", output))
+    cells = _cells(notebook)
+    return Page(name, heading.removeprefix("# "), question, cells, search.headings(cells), None, {})
+
+
 def _pictures(cell, stem, output):
     """Write a cell's pictures as files that its outputs then name; each has its size, and the sentence that the cell prints."""
     outputs = cell.get("outputs", [])
@@ -179,7 +202,8 @@ def _pictures(cell, stem, output):
             path = f"{stem}-{number}.png"
             text.write_whole(output / path, content)
             width, height = struct.unpack(">II", content[16:24])  # where a PNG file has them
-            shown = {"alt": " ".join(said.split()), "width": width, "height": height}
+            size = {"width": width, "height": height} | one.get("metadata", {}).get("image/png", {})  # it may be drawn at double
+            shown = {"alt": " ".join(said.split()), "width": size["width"], "height": size["height"]}
             one["metadata"] = {"filenames": {"image/png": path}, "image/png": shown}
             yield {"path": path, **shown}
 
@@ -200,7 +224,9 @@ def _cells(notebook):
     )
     body, _ = exporter.from_notebook_node(notebook)
     body = body.replace("<th></th>", "<td></td>")  # pandas writes a heading without a text above its index
-    return re.sub(r'href="([0-9]{2}_\w+)\.ipynb"', r'href="\1.html"', body)
+    body = body.replace("<img ", '<img loading="lazy" decoding="async" ')
+    body = re.sub(r'href="solutions/([0-9]{2}_\w+)\.ipynb"', r'href="solutions-\1.html"', body)
+    return re.sub(r'href="(?:\.\./)?([0-9]{2}_\w+|GLOSSARY|TEACHING)\.(?:ipynb|md)"', r'href="\1.html"', body)
 
 
 def _about(readme):

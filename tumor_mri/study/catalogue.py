@@ -77,7 +77,7 @@ def configs_of(name: str) -> list[configs.RunConfig]:
     return STUDIES[name]
 
 
-def run(name: str, *, retrain: bool = False) -> list[configs.Run]:
+def run(name: str, *, retrain: bool | str = False) -> list[configs.Run]:
     """The runs of a study, in its order.
 
     Recorded runs are read. Missing runs are trained in the precision of the study, even if another one is faster on this
@@ -86,17 +86,22 @@ def run(name: str, *, retrain: bool = False) -> list[configs.Run]:
 
     Args:
         name: a key of `STUDIES`.
-        retrain: train every run here, without reading or changing the committed records; resumes if an earlier call was
-            interrupted. See `train`.
+        retrain: True trains every run here, without reading or changing the committed records, and resumes if an earlier call
+            was interrupted, see `train`; ``"one"`` trains the first run alone, and reads the others.
 
     Raises:
+        ValueError: for another `retrain`.
         StudyError: if runs failed; the others are recorded.
     """
+    if retrain not in (True, False, "one"):
+        raise ValueError(f'retrain has to be False, True or "one", not {retrain!r}')
     if os.environ.get("TUMOR_MRI_RETRAIN") == "smoke":
         return _smoke(name)
-    if retrain:
+    if retrain is True:
         return train(name)
-    return cluster.complete(configs_of(name), [records.RECORDED, records.LOCAL], title=name)
+    wanted = configs_of(name)
+    here = _train_here(wanted[:1], name) if retrain == "one" else []
+    return here + cluster.complete(wanted[len(here) :], [records.RECORDED, records.LOCAL], title=name)
 
 
 def recorded(name: str) -> list[configs.Run]:
@@ -127,6 +132,11 @@ def train(name: str, record: bool = False, scheduler: str | None = None, workers
     wanted = configs_of(name)
     if record:
         return cluster.complete(wanted, [records.RECORDED], scheduler, workers, name)
+    return _train_here(wanted, name, scheduler, workers)
+
+
+def _train_here(wanted, name, scheduler=None, workers=None):
+    """Train runs apart from the committed records, in the precision that suits this machine."""
     if len({config.precision for config in wanted}) == 1:  # a study of precisions keeps its own
         wanted = [replace(config, precision=environment.native_precision()) for config in wanted]
     return cluster.complete(wanted, [records.LOCAL], scheduler, workers, name)
