@@ -159,3 +159,16 @@ def test_foreign_gliomas_take_the_place_of_as_many_cheng_gliomas(manifest, fold)
     assert np.array_equal(swapped.validation, control.validation)
     assert len(set(swapped.train)) == len(control.train)
     assert not set(manifest["group"].iloc[swapped.train]) & set(manifest["group"].iloc[held_out])
+
+
+def test_folds_by_image_are_those_of_the_groups_but_for_who_is_in_them(manifest):
+    labels, seen = manifests.class_indices(manifest), []
+    for fold in range(5):
+        control, wanted = protocols.by_image(manifest, fold), protocols.grouped_2(manifest, fold)
+        for part in ("train", "validation"):
+            assert np.array_equal(np.bincount(labels[getattr(control, part)]), np.bincount(labels[getattr(wanted, part)]))
+        assert not set(control.train) & set(control.validation)
+        seen.append(control.validation)
+        groups = manifest["group"].to_numpy()
+        assert len(set(groups[control.train]) & set(groups[control.validation])) > 50  # patients on both sides
+    assert np.array_equal(np.sort(np.concatenate(seen)), np.flatnonzero(~manifests.is_testing(manifest)))

@@ -58,6 +58,19 @@ def grouped_2(manifest: pd.DataFrame, fold: int = 0) -> Split:
     return grouped(manifest.assign(group=groups.loc[list(manifest["path"])].to_numpy()), fold)
 
 
+def by_image(manifest: pd.DataFrame, fold: int = 0) -> Split:
+    """A control of `grouped_2`: folds with as many images of each class, divided at random by image instead of by group."""
+    labels = manifests.class_indices(manifest)
+    chosen = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(~manifests.is_testing(manifest) & (labels == label))
+        sizes = [(labels[grouped_2(manifest, number).validation] == label).sum() for number in range(GROUPED_FOLDS)]
+        mixed = np.random.default_rng([SPLIT_SEED, label]).permutation(rows)
+        chosen.append(np.split(mixed, np.cumsum(sizes)[:-1])[fold])
+    validation = np.sort(np.concatenate(chosen))
+    return Split(np.setdiff1d(np.flatnonzero(~manifests.is_testing(manifest)), validation), validation)
+
+
 def held_out_source(manifest: pd.DataFrame) -> Split:
     """Validate on the tumours of ``Training`` that are not Cheng slices; train on the rest of ``Training``.
 
@@ -287,6 +300,16 @@ GROUPED_2 = register(
         folds=GROUPED_FOLDS,
         divide=grouped_2,
         interval="groups",
+    )
+)
+BY_IMAGE = register(
+    Protocol(
+        "by_image",
+        "Folds at random by image",
+        "folds by image",
+        "#999999",
+        folds=GROUPED_FOLDS,
+        divide=by_image,
     )
 )
 HELD_OUT_SOURCE = register(

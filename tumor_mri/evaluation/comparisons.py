@@ -70,7 +70,7 @@ def over_seeds(scores: pd.DataFrame) -> tuple[float, float]:
 
 
 def over_groups(scores: pd.DataFrame) -> tuple[float, float]:
-    """The 95 % interval by bootstrap over groups of images (low, high): uncertainty about other patients."""
+    """The 95 % interval over groups of images (low, high), see `stats.group_interval`: uncertainty about other patients."""
     images = scoring.per_image(scores)
     return stats.group_interval(images["right"], images["group"])
 

@@ -48,7 +48,7 @@ def table(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFram
         manifest: table of the images.
 
     Returns:
-        Columns network, seeds, chose_epoch, slices (how many), slice_accuracy, slice_low, slice_high (95 % interval by bootstrap
+        Columns network, seeds, chose_epoch, slices (how many), slice_accuracy, slice_low, slice_high (95 % interval
         over patients), patients, patient_accuracy, patient_low and patient_high. Accuracies are means over seeds, of 1.
 
     Raises:
