@@ -14,7 +14,9 @@ MOST_ROWS = 8  # of a table that is not folded away
 MOST_SAID = 400  # characters of a figure's sentence
 QUESTIONS, EXERCISES = 3, 2
 GLOSSARY = notebook_files.NOTEBOOKS / "GLOSSARY.md"
-NOT_PROSE = re.compile(r"^#.*$|^\|.*$|<span lang=es>.*?</span>|`[^`]*`|\]\([^)]*\)|^>.*$|https?://\S+", re.MULTILINE | re.DOTALL)
+NOT_PROSE = re.compile(  # headings, tables, quotations, Spanish, code and addresses
+    r"^[#|>][^\n]*$|<span lang=es>.*?</span>|`[^`]*`|\]\([^)]*\)|https?://\S+", re.MULTILINE | re.DOTALL
+)
 
 
 def glossary():

@@ -24,7 +24,7 @@ import pandas as pd
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
-from tumor_mri.models import efficientnet, preprocessing
+from tumor_mri.models import efficientnet, preprocessing, styles
 
 OUT = manifests.ROOT / "build" / "tries"
 TABLE = manifests.DATA / "tries_pretrained.csv"
@@ -41,7 +41,7 @@ class Try:
         learning_rate: highest, of AdamW with one epoch of warm-up and cosine decay.
         mixup: alpha of mixup (Zhang et al., 2018, https://arxiv.org/abs/1710.09412); 0 for none.
         ema: momentum of the moving average of the weights that is kept; 0 for none.
-        style: changes of grey levels and texture beyond `preprocessing.vary`, joined by ``+``; keys of `STYLES`.
+        style: changes of grey levels and texture beyond `preprocessing.vary`, joined by ``+``; keys of `styles.STYLES`.
         style_share: of the scans that each style changes.
         mixstyle: mix the statistics of early feature maps between scans (Zhou et al., 2021, https://arxiv.org/abs/2104.02008).
         equalised: whether prepared scans are equalised.
@@ -87,65 +87,14 @@ TRIES = {
 }
 
 
-def amplitude(scan, other, generator):
-    """The phase of a scan with an amplitude between its own and that of another (Xu et al., 2021, arxiv.org/abs/2105.11120)."""
-    own, theirs = np.fft.rfft2(scan), np.fft.rfft2(other)
-    size, weight = np.abs(own), generator.uniform(0, 1)
-    mixed = own * ((1 - weight) * size + weight * np.abs(theirs)) / np.maximum(size, 1e-6)
-    return np.fft.irfft2(mixed, scan.shape).astype(np.float32)
-
-
-def convolution(scan, other, generator):
-    """A blend of a scan with a random convolution of it (Xu et al., 2021, https://arxiv.org/abs/2007.13003)."""
-    from scipy import ndimage
-
-    side = int(generator.choice([1, 3, 5]))
-    kernel = generator.normal(0, 1 / side, (side, side)).astype(np.float32)
-    changed = ndimage.convolve(scan, kernel, mode="nearest")
-    changed = (changed - changed.mean()) / max(changed.std(), 1e-3) * scan.std() + scan.mean()
-    weight = np.float32(generator.uniform(0, 1))
-    return (1 - weight) * scan + weight * changed
-
-
-def resolution(scan, other, generator):
-    """A scan as if it had been stored with fewer pixels, or as a JPEG file of low quality."""
-    import io
-
-    from PIL import Image
-
-    picture = Image.fromarray(np.clip(scan, 0, 255).astype(np.uint8))
-    side = int(scan.shape[0] * generator.uniform(0.35, 1))
-    smaller = picture.resize((side, side), Image.Resampling.BOX if generator.random() < 0.5 else Image.Resampling.BICUBIC)
-    if generator.random() < 0.5:
-        file = io.BytesIO()
-        smaller.save(file, "JPEG", quality=int(generator.integers(20, 80)))
-        smaller = Image.open(file)
-    return np.asarray(smaller.resize(picture.size, Image.Resampling.BICUBIC), dtype=np.float32)
-
-
-def histogram(scan, other, generator):
-    """A scan with grey levels between its own and those of another scan of the same rank."""
-    order = np.argsort(scan, axis=None)
-    matched = np.empty(scan.size, dtype=np.float32)
-    matched[order] = np.sort(other, axis=None)
-    weight = np.float32(generator.uniform(0, 1))
-    return (1 - weight) * scan + weight * matched.reshape(scan.shape)
-
-
-STYLES = {"amplitude": amplitude, "convolution": convolution, "resolution": resolution, "histogram": histogram}
-
-
 def batches(attempt, images, targets, rows, seed):
     """Augmented batches in a new random order each epoch."""
     from tumor_mri._keras import keras
 
-    names = attempt.style.split("+") if attempt.style else []
+    names, known = attempt.style.split("+") if attempt.style else [], images[rows]
 
     def varied(scan, generator):
-        for name in names:
-            if generator.random() < attempt.style_share:
-                other = images[generator.choice(rows)].astype(np.float32)
-                scan = np.clip(STYLES[name](scan.astype(np.float32), other, generator), 0, 255)
+        scan = styles.restyle(scan, known, generator, names, attempt.style_share) if names else scan
         return preprocessing.vary(scan, generator, preprocessing.FAMILIES)
 
     class Batches(keras.utils.PyDataset):
