@@ -1,4 +1,6 @@
-"""The figures of notebooks 8 and 9: each sentence says what the figure's data say; phantoms stand in for scans."""
+"""The figures of notebooks 8 to 11: each sentence says what the figure's data say; phantoms stand in for scans."""
+
+import dataclasses
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,8 +55,12 @@ def test_every_try_is_drawn(capsys):
     table = pd.read_csv(manifests.DATA / "tries.csv")
     figure = generalisation.tries(table)
     assert len(figure.axes[0].get_yticks()) == len(table)
+    drawn = {tuple(line.get_xdata()) for line in figure.axes[0].get_lines()}
+    assert drawn == {tuple(100 * table[column]) for column in ("grouped", "testing", "unseen")}
+    best, other = table.loc[table["grouped"].idxmax()], table.loc[table["unseen"].idxmax()]
     said = capsys.readouterr().out
-    assert all(f"{100 * value:.1f}" in said for column in ("grouped", "testing", "unseen") for value in table[column])
+    assert f"try {best['try']} is the best of {len(table)} ({100 * best['grouped']:.1f} %)" in said
+    assert f"try {other['try']} is ({100 * other['unseen']:.1f} %" in said
 
 
 def test_the_last_try_is_the_recorded_run(manifest):
@@ -75,8 +81,46 @@ def test_what_each_class_gains_is_said(capsys):
     rows = [("all", 10, 0.8, 0.9, 10.0, 5.0, 15.0), ("glioma", 4, 0.7, 0.6, -10.0, -20.0, 1.0)]
     generalisation.two_networks(pd.DataFrame(rows, columns=columns), ("old", "new"))
     said = capsys.readouterr().out
-    assert "all 80.0 and 90.0, difference +10.0 (+5.0 to +15.0)" in said
-    assert "glioma 70.0 and 60.0, difference -10.0 (-20.0 to +1.0)" in said
+    assert "all +10.0 (+5.0 to +15.0); glioma -10.0 (-20.0 to +1.0)" in said
+
+
+def an_ablation():
+    """Two panels of three rows in two families; the second panel lacks one row."""
+    columns = ["on", "family", "row", "difference", "low", "high"]
+    rows = [
+        ("here", "one", "small", -1.0, -2.0, 0.5),
+        ("here", "one", "large", -9.0, -12.0, -6.0),
+        ("here", "two", "gain", 2.0, 1.0, 3.0),
+        ("there", "one", "small", 4.0, 3.0, 5.0),
+        ("there", "two", "gain", 0.0, -1.0, 1.0),
+    ]
+    points = [(on, row, difference + step) for on, _, row, difference, *_ in rows for step in (-1, 1)]
+    return pd.DataFrame(rows, columns=columns), pd.DataFrame(points, columns=["on", "row", "difference"])
+
+
+def test_an_ablation_shares_its_rows_in_families_and_sorts_them(capsys):
+    figure = generalisation.ablation(*an_ablation(), "whole")
+    figure.canvas.draw()
+    first, second = figure.axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["one", "large", "small", "two", "gain"]
+    assert [label.get_fontweight() for label in first.get_yticklabels()] == ["bold", "normal", "normal", "bold", "normal"]
+    assert (first.get_title(), second.get_title()) == ("here", "there") and first.get_xlim() == second.get_xlim()
+    said = capsys.readouterr().out
+    assert "3 of 5 intervals over groups exclude zero" in said
+    assert "Largest differences to whole in points, here: large -9.0, gain +2.0; there: small +4.0, gain +0.0." in said
+
+
+def test_an_ablation_draws_every_training_and_leaves_out_what_a_panel_lacks():
+    figure = generalisation.ablation(*an_ablation(), "whole")
+    counts = [sum(line.get_marker() == "o" for line in axis.get_lines()) for axis in figure.axes]
+    assert counts == [3, 2]
+
+
+def test_one_family_needs_no_heading():
+    table, points = an_ablation()
+    alone = table[table["family"] == "one"]
+    figure = generalisation.ablation(alone, points[points["row"].isin(alone["row"])], "whole")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large", "small"]
 
 
 def test_abstention_marks_the_threshold(capsys):
@@ -85,17 +129,53 @@ def test_abstention_marks_the_threshold(capsys):
     assert "b answers 50 % of scans, 100.0 % of them correctly" in capsys.readouterr().out
 
 
+def test_an_interval_is_drawn_through_the_mark():
+    curve = stats.abstention(np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 1, 0, 1]))
+    figure = generalisation.abstention({"b": curve}, {"b": 0.75}, {"b": (0.6, 1.0)})
+    (line,) = figure.axes[0].collections
+    assert np.allclose(line.get_segments(), [[[50, 60], [50, 100]]])
+
+
 @pytest.mark.parametrize("wrong", [False, True])
 def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys):
+    labels = manifests.BRAIN_TUMOUR_MRI.labels
     figure = generalisation.looks(inspected, manifest, wrong)
-    assert len(images(figure)) == 2 * 2 * len(manifests.BRAIN_TUMOUR_MRI.classes)
-    above, below = (images(figure)[start : start + 8] for start in (0, 8))
-    assert all("says" in axis.get_title() for axis in above + below)
-    truths = [axis.get_title().split(":")[0] for axis in above]
-    assert truths == [name for name in manifests.BRAIN_TUMOUR_MRI.labels for _ in range(2)]
-    named = [axis.get_title().split("says ")[1].splitlines()[0] for axis in below]
-    assert all((name == truth) != wrong for name, truth in zip(named, truths, strict=True))
+    drawn = np.array(figure.axes[: 2 * 2 * len(labels)]).reshape(4, len(labels))
+    assert all(axis.get_images() for axis in drawn.flat)
+    assert [axis.get_title() for axis in drawn[0]] == list(labels)
+    assert [axis.get_ylabel() for axis in drawn[:, 0]] == ["first", "second"] * 2
+    for truth, column in zip(labels, drawn.T, strict=True):
+        for first, second in zip(column[::2], column[1::2], strict=True):
+            answers = [axis.get_xlabel().removeprefix("✗ ").split(",")[0] for axis in (first, second)]
+            assert (answers[1] == truth) != wrong
+            assert [axis.get_xlabel().startswith("✗") for axis in (first, second)] == [name != truth for name in answers]
     assert ("wrongly" if wrong else "correctly") in capsys.readouterr().out
+
+
+def test_a_class_without_such_scans_leaves_its_column_empty(inspected, manifest, capsys):
+    first, second = inspected
+    truth = scoring.truth(second.paths, manifest)
+    sure = np.tile(np.eye(4)[truth], (len(inspection.CONDITIONS), 1, 1))
+    gliomas = np.flatnonzero(truth == 0)[:1]
+    sure[:, gliomas] = np.eye(4)[1]  # the one error
+    figure = generalisation.looks([first, dataclasses.replace(second, probabilities=sure)], manifest, wrong=True)
+    shown = int(manifests.may_be_shown(manifest)[second.paths[gliomas]].sum())
+    assert shown == 1 and len(images(figure)) == 2  # one of each network
+    assert f"the {shown} on which it is surest" in capsys.readouterr().out
+
+
+def test_maps_are_scaled_each_to_its_own_maximum(capsys):
+    scans = np.full((2, 12, 12), 100, dtype=np.uint8)
+    one, other = np.zeros((2, 6, 6)), np.zeros((2, 3, 3))
+    one[:, 0, 0] = 1, 50
+    other[0, 0, 0], other[1, 2, 2] = 1, 1
+    figure = generalisation.maps_on_scans(scans, {"one": one, "other": other}, ["a", "b"])
+    heats = [axis.get_images()[1].get_array() for axis in figure.axes[2:6]]
+    assert all(heat.max() == 1 for heat in heats)
+    assert np.array_equal(heats[0], heats[1])  # though one map has fifty times the heat
+    assert "Hottest less than a quarter of the side apart: one and other in 1 of 2 scans" in capsys.readouterr().out
+    generalisation.maps_on_scans(scans, {"none": 0 * one}, ["a", "b"], drawn=True)
+    assert "phantoms" in capsys.readouterr().out
 
 
 def test_heat_on_dark_pixels_stands_beside_its_area(inspected, manifest, capsys):
@@ -112,13 +192,19 @@ def test_a_scan_is_corrupted_in_every_way(manifest):
 def test_robustness_says_the_points_at_the_strongest(inspected, manifest, capsys):
     table = inspection.robustness_table(inspected, manifest)
     figure = generalisation.robustness_curves(table)
-    assert len(figure.axes) == WAYS
+    panels = [axis for axis in figure.axes if axis.lines]
+    assert [axis.get_title() for axis in panels] == list(corruptions.STRENGTHS)
+    assert all(axis.get_xlabel() for axis in panels)  # the units
+    assert len(panels) == WAYS
     strongest = table[(table["network"] == "second") & (table["kind"] == "blur")]["points"].iloc[-1]
     assert f"blur {strongest:+.1f}" in capsys.readouterr().out.split("second:")[1]
 
 
 def test_missed_tumours_are_said(capsys):
     columns = ["protocol", "network", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
-    table = pd.DataFrame([("grouped", "a", 100, 0.05, 0.02, 0.08, 0.1, 0.05, 0.2)], columns=columns)
-    generalisation.missed_tumours(table)
+    shares = (100, 0.05, 0.02, 0.08, 0.1, 0.05, 0.2)
+    keys = [("grouped", "a"), ("testing_folder", "b"), ("grouped", "b"), ("testing_folder", "a")]
+    figure = generalisation.missed_tumours(pd.DataFrame([(*key, *shares) for key in keys], columns=columns))
     assert "grouped · a 5.0 (2.0 to 8.0)" in capsys.readouterr().out
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["split A · a", "split A · b", "grouped · a", "grouped · b"]  # like beside like

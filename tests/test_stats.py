@@ -6,6 +6,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from tumor_mri import stats
+from tumor_mri.datasets import manifests, protocols
 
 
 def test_an_interval_is_students():
@@ -68,6 +69,14 @@ def test_mcnemar_is_exact(only_first, only_second, p):
     assert stats.mcnemar(first, second) == pytest.approx(p)
 
 
+def test_holms_correction_is_that_of_r_and_keeps_its_promise():
+    found = stats.holm([0.05, 0.01, 0.03, 0.02, 0.04])
+    assert found == pytest.approx([0.09, 0.05, 0.09, 0.08, 0.09])  # R: p.adjust(c(.05, .01, .03, .02, .04), "holm")
+    assert list(stats.holm([0.6, 0.9])) == [1, 1] and list(stats.holm([])) == []
+    nothing_differs = np.random.default_rng(0).random((10_000, 6))
+    assert np.mean([stats.holm(p).min() < 0.05 for p in nothing_differs]) == pytest.approx(0.05, abs=0.006)
+
+
 def test_calibration_is_known_where_it_is_constructed():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.25, 1, 100_000)
@@ -79,6 +88,20 @@ def test_calibration_is_known_where_it_is_constructed():
     curve = stats.reliability(confidence, calibrated)
     assert curve["images"].sum() == 100_000
     assert np.allclose(curve["accuracy"], curve["confidence"], atol=0.02)
+
+
+def test_the_noise_floor_is_the_error_of_perfect_calibration():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.25, 1, 150)
+    errors = [stats.calibration_error(confidence, rng.random(150) < confidence) for _ in range(300)]
+    floor = stats.calibration_noise(confidence)
+    assert floor == pytest.approx(np.mean(errors), rel=0.05)
+    assert floor == stats.calibration_noise(confidence)  # the same numbers always give the same floor
+    other = stats.calibration_noise(confidence, seed=2)
+    assert other != floor and other == pytest.approx(floor, rel=0.1)
+    assert stats.calibration_noise(np.repeat(confidence, 100)) == pytest.approx(floor / 10, rel=0.1)  # as one over the root
+    assert stats.calibration_noise(confidence, bins=1) < floor  # fewer bins, less noise
+    assert stats.calibration_noise([1.0, 1.0]) == 0  # who is certain and calibrated cannot be wrong
 
 
 def test_all_right_and_all_wrong_are_calibrations_too():
@@ -102,3 +125,34 @@ def test_abstaining_costs_answers_and_saves_errors():
     assert list(table["accuracy"]) == pytest.approx([3 / 5, 3 / 4, 2 / 3, 1])
     assert stats.choose_threshold(confidence, right, 0.7) == 0.6
     assert stats.choose_threshold(confidence, np.zeros(5), 0.7) == 1.0
+
+
+def group_sizes(which):
+    """How many images the groups of this dataset have, for kinds of images whose intervals are published."""
+    manifest = manifests.load_manifest()
+    unseen = manifest.iloc[protocols.unseen_testing(manifest)]
+    fold = manifest.iloc[protocols.grouped(manifest, 1).validation]
+    table = {"unseen pituitary": unseen[unseen["class"] == "pituitary_tumor"], "fold": fold}
+    table["fold, gliomas"] = fold[fold["class"] == "glioma_tumor"]
+    return table[which].groupby("group").size().to_numpy()
+
+
+@pytest.mark.parametrize("which", ["unseen pituitary", "fold, gliomas", "fold"])
+@pytest.mark.parametrize("true", [0.6, 0.9, 0.97])
+def test_intervals_over_groups_cover_the_truth(which, true):
+    """Simulated: images of one group are correct with a probability of their own, whose mean is the true accuracy."""
+    sizes, generator, covered = group_sizes(which), np.random.default_rng(7), 0
+    for _ in range(300):
+        drawn = generator.choice(sizes, len(sizes))
+        own = generator.beta(true * 7 / 3, (1 - true) * 7 / 3, len(drawn))  # a correlation of 0.3 within groups
+        right = np.concatenate([generator.random(size) < share for size, share in zip(drawn, own, strict=True)])
+        low, high = stats.group_interval(right, np.repeat(np.arange(len(drawn)), drawn))
+        covered += low <= true <= high
+    assert covered / 300 >= (0.88 if true < 0.95 else 0.82)  # nominally 0.95; rare errors may all be those of one patient
+
+
+def test_an_interval_over_groups_is_exact_where_all_answers_are_right_or_none():
+    low, high = stats.group_interval(np.ones(30), np.arange(30) // 3)
+    assert high == 1 and low == pytest.approx(scipy_stats.binomtest(10, 10).proportion_ci(method="exact").low)
+    assert stats.group_interval(np.zeros(30), np.arange(30) // 3) == pytest.approx((0, 1 - low))
+    assert stats.group_interval([1, 0, 1], ["a"] * 3) == (0, 1)  # one group says nothing about others

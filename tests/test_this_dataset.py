@@ -38,7 +38,9 @@ def test_published_galleries_show_only_what_may_be(manifest, capsys):
     for side in ("first", "second"):
         pairs[[f"{side}_split", f"{side}_class"]] = pairs[side].str.split("/", expand=True)[[0, 1]].to_numpy()
     about_dataset.near_copy_pairs(pairs, manifest=manifest)
-    assert "1 of 1 pairs" in capsys.readouterr().out
+    assert "2 pairs of near-copies, 0 of them across classes. Drawn: 1 of the 1 that may be shown;" in capsys.readouterr().out
+    about_dataset.near_copy_pairs(pairs.assign(whole=0.5))
+    assert "Drawn: 1; whole thumbnails correlate 0.500 to 0.500, aligned scans 0.995 to 0.995" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no near-copies to show"):
         about_dataset.near_copy_pairs(pairs[:1], manifest=manifest)
 

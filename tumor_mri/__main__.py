@@ -115,7 +115,7 @@ def _parser():
         "--workers", type=_positive, help="runs side by side on this machine (default: one per core, or one on a GPU)"
     )
     add("runs", _runs, "list the studies, and the recorded runs with their key figures")
-    claims = add("claims", _claims, "compare the report's claims C1 to C9 with the recorded runs")
+    claims = add("claims", _claims, "compare the report's claims C1 to C9b with the recorded runs")
     claims.add_argument("--write", action="store_true", help="and write the verdicts into the table of README.md")
     add("benchmark", _benchmark, "recompute the baselines of BENCHMARK.md, and write its tables and those of MODEL_CARD.md")
     score = add("score", _score, "score predictions from any tool, beside the published rows; BENCHMARK.md says how")
@@ -418,7 +418,7 @@ def _claims(options):
     from tumor_mri.site import documents
     from tumor_mri.study import catalogue, claims
 
-    verdicts = claims.verdicts(catalogue.recorded("sweep-widths"), manifests.load_manifest())
+    verdicts = claims.verdicts(catalogue.recorded("claims"), manifests.load_manifest())
     for verdict in verdicts:
         print(verdict)
     if options.write:

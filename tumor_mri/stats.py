@@ -31,18 +31,36 @@ def interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]
 
 
 def group_interval(right: ArrayLike, groups: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of an accuracy (low, high), by bootstrap over groups: images of one patient are not independent.
+    """Confidence interval of an accuracy (low, high), over groups: images of one patient are not independent.
+
+    This is the logit-t interval: the standard error comes from the groups' sums, the interval is Student's t on the scale of the
+    log odds, which keeps it within 0 and 1 (Dean and Pagano 2015, https://doi.org/10.1093/jssam/smv024). If all answers are
+    correct, or none, it is the exact interval with groups as units (Clopper and Pearson 1934). In simulations with the groups of
+    this dataset it covers the true accuracy in 83 to 98 % of the cases; a percentile bootstrap covers as few as 64 % if there
+    are few groups. See ``tests/test_stats.py``.
 
     Args:
         right: how often each image is classified correctly, 0 to 1, (images,).
         groups: the group of each image, any labels, (images,).
 
     Example:
-        >>> group_interval([1, 1, 0, 0], ["a", "a", "b", "b"])  # two patients, one all correct, the other all wrong
-        (0.0, 1.0)
+        >>> low, high = group_interval([1, 1, 1, 0, 1, 1, 0, 1], list("aabbccdd"))  # four patients
+        >>> f"{low:.2f} to {high:.2f}"
+        '0.21 to 0.97'
     """
+    from scipy import stats
+
     sums = _group_sums(pd.DataFrame({"right": np.asarray(right, dtype=float), "group": np.asarray(groups)}))
-    return _bootstrap(sums, lambda total, size, axis=-1: total.sum(axis=axis) / size.sum(axis=axis), confidence)
+    count, size = len(sums), sums["size"].sum()
+    mean = sums["sum"].sum() / size
+    if count < 2:
+        return 0.0, 1.0  # one patient says nothing about others
+    if mean in (0, 1):
+        least = ((1 - confidence) / 2) ** (1 / count)
+        return (0.0, 1 - least) if mean == 0 else (least, 1.0)
+    error = np.sqrt(count / (count - 1) * ((sums["sum"] - mean * sums["size"]) ** 2).sum()) / size
+    half = stats.t.ppf((1 + confidence) / 2, count - 1) * error / (mean * (1 - mean))
+    return float(special.expit(special.logit(mean) - half)), float(special.expit(special.logit(mean) + half))
 
 
 def group_difference(first: pd.DataFrame, second: pd.DataFrame, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -156,6 +174,24 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
+def holm(p: ArrayLike) -> np.ndarray:
+    """p values corrected for being several, in the given order (Holm 1979, Scandinavian Journal of Statistics 6, 65).
+
+    The least of n values is multiplied by n, the next by n - 1, and so on; none may then be less than the one before it, and none
+    exceeds 1. If no tested difference exists, the probability that any corrected value is below 0.05 is at most 5 %, whether or
+    not the tests are independent.
+
+    Example:
+        >>> holm([0.04, 0.01, 0.03]).round(2).tolist()
+        [0.06, 0.03, 0.06]
+    """
+    p = np.asarray(p, dtype=float)
+    order = p.argsort(kind="stable")
+    corrected = np.empty_like(p)
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return corrected
+
+
 def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = CALIBRATION_BINS) -> pd.DataFrame:
     """Data of a reliability diagram: accuracy by confidence, one row per non-empty bin of `bins` equal parts of 0 to 1.
 
@@ -186,6 +222,32 @@ def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = CALIB
     """
     curve = reliability(confidence, right, bins)
     return float(np.average((curve["accuracy"] - curve["confidence"]).abs(), weights=curve["images"]))
+
+
+def calibration_noise(confidence: ArrayLike, bins: int = CALIBRATION_BINS, draws: int = 200, seed: int = BOOTSTRAP_SEED) -> float:
+    """The noise floor of `calibration_error`: its mean, of 1, for a perfectly calibrated network with the same confidences.
+
+    In each draw, every answer is correct with the probability that its confidence says, independently of the others.
+    Near-duplicates and slices of one patient are not independent: with them, chance alone gives more than this.
+
+    Args:
+        confidence: probability of the predicted class, (images,).
+        bins: see `reliability`.
+        draws: how many times the answers are drawn.
+        seed: of the random numbers.
+
+    Example:
+        >>> few, many = calibration_noise([0.8] * 20), calibration_noise([0.8] * 2000)
+        >>> bool(many < 0.01 < few)
+        True
+    """
+    confidence = np.asarray(confidence, dtype=float)
+    generator = np.random.default_rng(seed)
+    places = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)  # the bins of `reliability`
+    errors = [
+        np.abs(np.bincount(places, (generator.random(len(confidence)) < confidence) - confidence)).sum() for _ in range(draws)
+    ]
+    return float(np.mean(errors) / len(confidence))
 
 
 TARGET_ACCURACY = 0.97  # accuracy wanted on the scans of new patients that get an answer

@@ -19,11 +19,11 @@ class ProjectError(Exception):
 
 
 _SPANISH = {  # in this order: one phrase may be part of another
-    "holds by luck of the seed": "se cumple por azar de la semilla",
+    "not decided": "no queda decidida",
+    "not tested": "no comprobada",
     "holds": "se cumple",
     "refuted as printed": "refutada tal como está impresa",
     "refuted": "refutada",
-    "cannot be decided": "no puede decidirse",
     "(one run)": "(un solo entrenamiento)",
     "no runs": "ningún entrenamiento",
     "points": "puntos",

@@ -10,13 +10,15 @@ from tumor_mri.figures.about_dataset import (
     two_kinds_of_glioma,
 )
 from tumor_mri.figures.curves import gaps, learning_curves, stopping_epochs
-from tumor_mri.figures.galleries import gallery, gallery_chooser
+from tumor_mri.figures.galleries import gallery
 from tumor_mri.figures.generalisation import (
+    ablation,
     abstention,
     corrupted_scans,
     heat_on_dark,
     ingredients,
     looks,
+    maps_on_scans,
     missed_tumours,
     robustness_curves,
     tries,
@@ -32,6 +34,7 @@ from tumor_mri.figures.scores import (
     draws_beside_testing,
     errors_by_part,
     flattery,
+    foreign_answers,
     foreign_gliomas_added,
     honest_accuracies,
     mcnemar_pairs,
@@ -42,6 +45,7 @@ from tumor_mri.figures.scores import (
 from tumor_mri.figures.style import finish, show_picture, show_scan, span_in_words
 
 __all__ = [
+    "ablation",
     "abstention",
     "accuracy_by_nearest",
     "accuracy_by_part",
@@ -55,9 +59,9 @@ __all__ = [
     "errors_by_part",
     "finish",
     "flattery",
+    "foreign_answers",
     "foreign_gliomas_added",
     "gallery",
-    "gallery_chooser",
     "gaps",
     "heat_on_dark",
     "honest_accuracies",
@@ -65,6 +69,7 @@ __all__ = [
     "ingredients",
     "learning_curves",
     "looks",
+    "maps_on_scans",
     "mcnemar_pairs",
     "missed_tumours",
     "near_copy_pairs",

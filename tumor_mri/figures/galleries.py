@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,14 +18,8 @@ from tumor_mri.figures import style
 from tumor_mri.runs import configs
 from tumor_mri.study import gap
 
-if TYPE_CHECKING:
-    import ipywidgets
-
 # inches: side of a scan, gap between a scan and its neighbour, gap between pairs, heights of the title and the probabilities
-_SIDE, _GAP, _PAIR_GAP, _TITLE, _BAR = 1.0, 0.08, 0.18, 0.38, 0.17
-_NO_KERNEL = (
-    "Run this notebook to choose a network, a class, and right or wrong answers here: a stored page has no kernel to draw them."
-)
+_SIDE, _GAP, _PAIR_GAP, _TITLE, _BAR = 1.1, 0.08, 0.18, 0.38, 0.17
 
 
 def gallery(
@@ -66,7 +59,7 @@ def gallery(
     for name in classes:
         for right in answers:
             drawn[name, right] = _evenly_spaced(shown[(shown["truth"] == name) & (shown["right"] == right)], columns)
-    sentence = _gallery_sentence(run, images, answers, drawn, columns, folder)
+    sentence = _gallery_sentence(run, images, answers, drawn, folder)
     if not any(map(len, drawn.values())):
         print(sentence)
         return None
@@ -94,7 +87,7 @@ def _gallery_axes(run, images, classes, answers, columns):
     for part, right in enumerate(answers):
         start = part * (columns * pair + _PAIR_GAP) + _PAIR_GAP
         count = f"{(images['right'] == right).sum()} of {len(images)}"
-        title = f"{run.label}, {'right' if right else 'wrong'}: {count}"
+        title = f"{'correct' if right else 'wrong'} answers: {count}"
         figure.text((start + (columns * pair - _PAIR_GAP) / 2) / width, 1 - 0.15 / height, title, ha="center", va="center")
         for number, name in enumerate(classes):
             top = 0.3 + number * row + _TITLE
@@ -123,7 +116,7 @@ def _draw_answer(axes, image, folder, may_be_shown, labels):
     """Draw a scan, its most similar training image, and the answer of the network."""
     scan, near, bar = axes
     _draw_framed(scan, image.Index, image.truth, folder)
-    scan.set_title(f"{image.truth}\ncalled {image.predicted}", fontsize=7.5, pad=3)
+    scan.set_title(f"{image.truth}\nanswer: {image.predicted}", fontsize=7.5, pad=3)
     if image.nearest is None:
         _write_text(near, "nearest not known\nwithout the dataset")
     else:
@@ -161,65 +154,24 @@ def _draw_probabilities(axis, probabilities, labels):
     axis.set(xlim=(0, 1), ylim=(-0.4, 0.4))
 
 
-def _gallery_sentence(run, images, answers, drawn, columns, folder):
-    kinds = [_leakage_sentence(images[images["right"] == right], "right" if right else "wrong", len(images)) for right in answers]
-    names = ", ".join(dict.fromkeys(name for name, _ in drawn))
+def _gallery_sentence(run, images, answers, drawn, folder):
+    kinds = [(images[images["right"] == right], "correct" if right else "wrong") for right in answers]
+    told = [(*_trained_shares(found), f"{len(found)} {kind}") for found, kind in kinds if len(found)]
+    sentence = ""
+    if told:
+        sentence = f"An image of the same group trained for {' and '.join(f'{same} of {kind}' for same, _, kind in told)} answers"
+        if images["nearest"].notna().all():
+            sentence += f", a near-copy for {' and '.join(near for _, near, _ in told)}"
+        sentence += ". "
+    sentence += "".join(f"There are 0 {kind} answers. " for found, kind in kinds if not len(found))
     count = sum(map(len, drawn.values()))
-    how = "None is drawn: the licence allows none."
-    if count:
-        how = f"{count} drawn{' as phantoms' if folder is None else ''}, at most {columns} of each class and kind, "
-        how += "evenly spaced from the surest answer to the least sure, among those that the licence allows."
-    return " ".join([f"{style.run_name(run)}, validation images of {names}.", *kinds, how])
+    how = f"{count} drawn{' as phantoms' if folder is None else ''}, of those that the licence allows"
+    if not count:
+        how = "None is drawn: the licence allows none"
+    return f"{sentence}{how}. {style.run_name(run)}, images of {', '.join(dict.fromkeys(name for name, _ in drawn))}."
 
 
-def _leakage_sentence(images, kind, total):
-    """For what share of the answers the training images included the same group, or a near-duplicate."""
-    sentence = f"Named {kind}: {len(images)} of {total}"
-    if not len(images):
-        return f"{sentence}."
+def _trained_shares(images):
+    """For what share of some answers the training images included the same group, and a near-duplicate; in words."""
     near = images["correlation"] > near_copies.NEAR_COPY
-    same = images["nearest_class"] == images["truth"]
-    known = images["nearest"].notna()
-    sentence = f"{sentence}; an image of the same group trained for {images['group_trained'].mean():.0%} of these"
-    if known.all():
-        sentence += f", a near-copy for {near.mean():.0%}, and the nearest that trained has the true class for {same.mean():.0%}"
-    return f"{sentence}."
-
-
-def gallery_chooser(
-    runs: Sequence[configs.Run],
-    manifest: pd.DataFrame,
-    thumbnails: np.ndarray | None = None,
-    folder: Path | str | None = None,
-) -> ipywidgets.VBox:
-    """Drop-down menus for network, class, and correct or wrong answers, which draw a `gallery`; one sentence without a kernel.
-
-    Args:
-        runs: the runs to choose from.
-        manifest, thumbnails, folder: see `gallery`.
-
-    Returns:
-        The widget, which is already displayed: the menus and the output area.
-    """
-    import ipywidgets
-    from IPython.display import display
-
-    named = {style.run_name(run): run for run in runs}
-    labels = manifests.get(runs[0].config.dataset).labels if runs else ()
-
-    def draw(run, name, right):
-        if name:
-            gallery(named[run], manifest, thumbnails, folder, [name], [right], columns=4)
-
-    choices = {
-        "run": ipywidgets.Dropdown(options=list(named), description="network", layout=ipywidgets.Layout(width="max-content")),
-        "name": ipywidgets.Dropdown(options=[("choose a class", None), *zip(labels, labels, strict=True)], description="class"),
-        "right": ipywidgets.Dropdown(options=[("right", True), ("wrong", False)], description="answers"),
-    }
-    drawn = ipywidgets.interactive_output(draw, choices)
-    row = ipywidgets.HBox(list(choices.values()), layout=ipywidgets.Layout(flex_flow="row wrap"))
-    chooser = ipywidgets.VBox([row, drawn])
-    view = {"version_major": 2, "version_minor": 0, "model_id": chooser.model_id}
-    # without a kernel, pages show this plain text; the default text of a widget would be a list of its parts
-    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": _NO_KERNEL}, raw=True)
-    return chooser
+    return f"{100 * images['group_trained'].mean():.0f} %", f"{100 * near.mean():.0f} %"

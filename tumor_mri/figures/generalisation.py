@@ -1,6 +1,5 @@
-"""Figures of notebooks 8 and 9: the ingredients of the recipe, scores of two networks, heat maps, robustness, abstention."""
+"""Figures of notebooks 8 to 11: the ingredients of the recipe, scores of two networks, heat maps, robustness, abstention."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tumor_mri import stats
+from tumor_mri import stats, text
 from tumor_mri.datasets import decoding, image_files, manifests, phantoms, protocols
 from tumor_mri.evaluation import corruptions, scoring
 from tumor_mri.figures import style
@@ -41,12 +40,12 @@ def ingredients(manifest: pd.DataFrame, folder: Path | str | None = None) -> Fig
     titles = (
         "as the report\nsees it",
         "the head\nthat was found",
-        "cropped to it",
-        "grey levels\nevened out",
+        "cropped\nto it",
+        "partly\nequalised",
         *(f"varied:\n{family}" for family in preprocessing.FAMILIES),
     )
     paths = _first_of_each_class(manifest)
-    figure, axes = plt.subplots(len(paths), len(titles), figsize=(1.4 * len(titles), 1.47 * len(paths) + 0.4))
+    figure, axes = plt.subplots(len(paths), len(titles), figsize=(1.15 * len(titles), 1.2 * len(paths) + 0.4))
     generator = np.random.default_rng(1)
     for row, path in zip(axes, paths, strict=True):
         scan = _scan(path, folder)
@@ -61,9 +60,11 @@ def ingredients(manifest: pd.DataFrame, folder: Path | str | None = None) -> Fig
         row[1].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#F0E442", linewidth=1.5))
         row[0].set_ylabel(manifests.dataset_of(manifest).label_of(Path(path).parent.name))
     for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, fontsize=9)
-    what = "drawn phantoms, not scans" if folder is None else "one scan of Training a class"
-    return style.finish(figure, f"What the network is shown: {what}, each in {len(titles)} steps.")
+        axis.set_title(title, fontsize=8)
+    what = "Drawn phantoms, not scans, one" if folder is None else "One scan of Training"
+    sentence = f"{what} for each class, in {len(titles)} steps: as the report's network is shown it, prepared, and varied by "
+    sentence += f"{len(preprocessing.FAMILIES)} families of data augmentation."
+    return style.finish(figure, sentence)
 
 
 def tries(table: pd.DataFrame) -> Figure:
@@ -77,19 +78,24 @@ def tries(table: pd.DataFrame) -> Figure:
         "testing": (protocols.TESTING_FOLDER.colour, "s"),
         "unseen": (style.TRAINING, "^"),
     }
-    names = {"grouped": "grouped, first fold (it chose)", "testing": "all of Testing", "unseen": "unseen Testing"}
-    figure, axis = plt.subplots(figsize=(8.5, 0.6 * len(table) + 1.1))
+    names = {"grouped": "first grouped fold (it decided)", "testing": "all of Testing", "unseen": "unseen Testing"}
+    figure, axis = plt.subplots(figsize=(7, 0.55 * len(table) + 1.1))
     for column, (colour, mark) in columns.items():
         axis.plot(100 * table[column], range(len(table)), mark, color=colour, markeredgecolor="black", label=names[column])
-    words = (table["pixels"].astype(str) + " px, " + table["variation"] + ", " + table["epochs"].astype(str) + " epochs").tolist()
-    others = [textwrap.fill(text, 34) for text in table["otherwise"].fillna("")]
-    labels = [f"{number}: {text}\n{other}".strip() for number, text, other in zip(table["try"], words, others, strict=True)]
-    axis.set(yticks=range(len(table)), yticklabels=labels, xlabel="accuracy (%), one run each", xlim=(35, 100))
-    axis.invert_yaxis()
-    axis.grid(alpha=0.3, axis="x")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    said = "; ".join(f"{names[column]}: {', '.join(f'{100 * value:.1f}' for value in table[column])}" for column in columns)
-    return style.finish(figure, f"Accuracy of the {len(table)} tries in percent. {said[0].upper()}{said[1:]}.")
+    left = 10 * np.floor(10 * table[list(columns)].min().min())
+    for number, other in enumerate(table["otherwise"].fillna("")):
+        axis.text(left + 0.5, number + 0.3, other, fontsize=8, color="#555555", va="center")
+    numbers, pixels, epochs = (table[column].astype(str) for column in ("try", "pixels", "epochs"))
+    labels = numbers + ": " + pixels + " px, " + table["variation"] + ", " + epochs + " epochs"
+    style.label_rows(axis, labels, "accuracy (%), one run each")
+    axis.set_xlim(left, 100)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+    best, other = (table.loc[table[column].idxmax()] for column in ("grouped", "unseen"))
+    sentence = f"On the fold that decided, try {best['try']} is the best of {len(table)} ({100 * best['grouped']:.1f} %)"
+    if best["try"] != other["try"]:
+        sentence += f"; on unseen Testing, which decided nothing, try {other['try']} is ({100 * other['unseen']:.1f} %, against "
+        sentence += f"{100 * best['unseen']:.1f} % for try {best['try']})"
+    return style.finish(figure, sentence + ".")
 
 
 def two_networks(differences: pd.DataFrame, names: Sequence[str]) -> Figure:
@@ -99,7 +105,9 @@ def two_networks(differences: pd.DataFrame, names: Sequence[str]) -> Figure:
         differences: `evaluation.recall_differences`.
         names: names of the two networks.
     """
-    figure, axis = plt.subplots(figsize=(8, 0.55 * len(differences) + 1.1))
+    figure, axis = plt.subplots(figsize=(7.5, 0.5 * len(differences) + 1.2))
+    beside = ("axes fraction", "data")
+    axis.annotate("points gained\n(95 % interval)", (1.03, -0.55), xycoords=beside, fontsize=9, va="bottom")
     said = []
     for number, row in enumerate(differences.itertuples()):
         colour = "#444444" if row[1] == "all" else manifests.label_colour(row[1])
@@ -108,23 +116,76 @@ def two_networks(differences: pd.DataFrame, names: Sequence[str]) -> Figure:
         axis.plot(first, number, "o", color="white", markeredgecolor=colour, markeredgewidth=2, markersize=8)
         axis.plot(second, number, "o", color=colour, markeredgecolor="black", markersize=8)
         span = style.span_in_words(row.difference, row.low, row.high, "+.1f")
-        axis.text(max(first, second) + 1.2, number, span, va="center", fontsize=9)
-        said.append(f"{row[1]} {first:.1f} and {second:.1f}, difference {span}")
+        axis.annotate(span, (1.03, number), xycoords=beside, va="center", fontsize=9)
+        said.append(f"{row[1]} {span}")
     labels = [f"{row[1]} ({row.images})" for row in differences.itertuples()]
-    style.label_rows(axis, labels, f"recall (%): {names[0]} (hollow), {names[1]} (full); points gained, with their 95 % interval")
-    axis.set_xlim(min(55, 100 * differences["first"].min() - 3), 112)
-    axis.set_xticks([tick for tick in axis.get_xticks() if tick <= 100])
-    return style.finish(figure, f"Recall in percent of {names[0]} and {names[1]}: {'; '.join(said)}.")
+    style.label_rows(axis, labels, f"correct (%): {names[0]} (hollow), {names[1]} (full)")
+    axis.set_xlim(right=101)
+    return style.finish(figure, f"Points that {names[1]} gains over {names[0]}, with 95 % intervals: {'; '.join(said)}.")
 
 
-def abstention(curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> Figure:
+def ablation(table: pd.DataFrame, points: pd.DataFrame, reference: str) -> Figure:
+    """Differences to a reference network on several sets of images, side by side; rows are shared, in families, and sorted.
+
+    Args:
+        table: one row per row and panel. Columns: on (the panel: which images are scored), family, row (its name), difference,
+            low and high (its 95 % interval over groups), in points. A row that a panel lacks is left out there.
+        points: one row per pair of trainings. Columns: on, row, difference.
+        reference: name of the network that the differences are taken from.
+    """
+    panels = list(dict.fromkeys(table["on"]))
+    places, labels = _rows_in_families(table)
+    wide = 2.5 * len(panels) + 2.5
+    figure, axes = plt.subplots(1, len(panels), figsize=(wide, 0.34 * len(labels) + 1.2), sharex=True, sharey=True, squeeze=False)
+    dark, said = 0, []
+    for axis, on in zip(axes[0], panels, strict=True):
+        axis.axvline(0, color="black", linewidth=1)
+        of_panel = table[table["on"] == on]
+        for row in of_panel.itertuples():
+            excludes = row.low > 0 or row.high < 0
+            dark += excludes
+            found = points[(points["on"] == on) & (points["row"] == row.row)]["difference"]
+            style.draw_row(axis, places[row.row], found, row.difference, row.low, row.high, "#222222" if excludes else "#AAAAAA")
+        style.label_rows(axis, labels, f"minus {reference} (points)")
+        axis.set_title(on)
+        axis.tick_params(axis="y", length=0)
+        largest = of_panel.sort_values("difference", key=abs, ascending=False).head(2)
+        said.append(f"{on}: {', '.join(f'{row.row} {row.difference:+.1f}' for row in largest.itertuples())}")
+    for label in axes[0, 0].get_yticklabels():
+        if label.get_text() not in places:
+            label.set_fontweight("bold")
+    sentence = f"{dark} of {len(table)} intervals over groups exclude zero (dark). Largest differences to {reference} in points, "
+    return style.finish(figure, f"{sentence}{'; '.join(said)}.")
+
+
+def _rows_in_families(table):
+    """The place of each row, by name, and the labels of all places: a family's name, if there are several, then its rows.
+
+    In a family the rows are sorted by their difference in the first panel that has them, the largest loss first.
+    """
+    rows = table.drop_duplicates("row")
+    places, labels = {}, []
+    for family, found in rows.groupby("family", sort=False):
+        labels += [family] if rows["family"].nunique() > 1 else []
+        for name in found.sort_values("difference")["row"]:
+            places[name] = len(labels)
+            labels.append(name)
+    return places, labels
+
+
+def abstention(
+    curves: Mapping[str, pd.DataFrame],
+    thresholds: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
     """The accuracy of the given answers, by the share of scans that are answered.
 
     Args:
-        curves: the result of `stats.abstention` for each network, by name.
+        curves: the result of `stats.abstention` for each network or set of scans, by name.
         thresholds: the confidence below which a network abstains, by name; it is marked in the figure.
+        intervals: the 95 % interval of the accuracy at that confidence (low, high, of 1), by name; it is drawn through the mark.
     """
-    figure, axis = plt.subplots(figsize=(7, 3.6))
+    figure, axis = plt.subplots(figsize=(7, 3.8))
     said = []
     colours = style.colours_of(curves)
     for name, curve in curves.items():
@@ -132,12 +193,65 @@ def abstention(curves: Mapping[str, pd.DataFrame], thresholds: Mapping[str, floa
         axis.plot(100 * curve["answered"], 100 * curve["accuracy"], color=colour, linewidth=2, label=name)
         if name in thresholds:
             row = curve[curve["threshold"] >= thresholds[name]].iloc[0]
+            low, high = (intervals or {}).get(name, (row["accuracy"],) * 2)
+            axis.vlines(100 * row["answered"], 100 * low, 100 * high, color=colour, linewidth=3, alpha=0.6)
             axis.plot(100 * row["answered"], 100 * row["accuracy"], "o", color=colour, markeredgecolor="black", markersize=9)
             said.append(f"{name} answers {100 * row['answered']:.0f} % of scans, {100 * row['accuracy']:.1f} % of them correctly")
-    axis.set(xlabel="scans that are answered, the surest first (%)", ylabel="right answers (%)", xlim=(0, 101))
+    axis.set(xlabel="scans that are answered, the surest first (%)", ylabel="right, of those answered (%)", xlim=(0, 101))
+    axis.set_ylim(top=103)
     axis.grid(alpha=0.3)
     axis.legend(loc="lower left")
-    return style.finish(figure, f"With the published threshold (the dot): {'; '.join(said)}.")
+    return style.finish(figure, f"At the threshold (the dot): {'; '.join(said)}.")
+
+
+def maps_on_scans(scans: np.ndarray, maps: Mapping[str, np.ndarray], titles: Sequence[str], drawn: bool = False) -> Figure:
+    """Scans, and in the rows below them several kinds of heat map on the same scans, each scaled to its own maximum.
+
+    Args:
+        scans: grey, uint8, (scans, height, width).
+        maps: heat maps by name, (scans, rows, columns) each, of any resolution; values below 0 count as 0.
+        titles: the heading of each scan.
+        drawn: whether the scans are phantoms; they are then marked as drawings.
+    """
+    figure, axes = plt.subplots(1 + len(maps), len(scans), figsize=(1.4 * len(scans) + 0.9, 1.45 * (1 + len(maps)) + 0.3))
+    axes = axes.reshape(1 + len(maps), len(scans))
+    for axis, scan, title in zip(axes[0], scans, titles, strict=True):
+        style.show_picture(axis, scan, drawn)
+        axis.set_title(title, fontsize=10)
+    axes[0, 0].set_ylabel("the picture")
+    for row, (name, heat) in zip(axes[1:], maps.items(), strict=True):
+        for axis, scan, one in zip(row, scans, heat, strict=True):
+            _draw_heat(axis, scan, one, drawn)
+        row[0].set_ylabel(name)
+    _explain_colours(figure, axes)
+    first, *others = maps
+    said = []
+    for other in others:
+        apart = [_apart(one, two) for one, two in zip(maps[first], maps[other], strict=True)]
+        near = sum(distance < 0.25 for distance in apart)
+        said.append(f"{first} and {' '.join(other.split())} in {near} of {len(scans)} scans")
+    pairs = f"Hottest less than a quarter of the side apart: {'; '.join(said)}" if said else f"{first} on {len(scans)} scans"
+    return style.finish(figure, f"{pairs}{' (the pictures are phantoms)' if drawn else ''}.")
+
+
+def _apart(one, other):
+    """The distance of the hottest positions of two maps, as a share of the side."""
+    places = [(np.array(np.unravel_index(heat.argmax(), heat.shape)) + 0.5) / heat.shape for heat in (one, other)]
+    return float(np.hypot(*(places[0] - places[1])))
+
+
+def _draw_heat(axis, picture, heat, drawn):
+    """Draw a scan under its heat map, which is scaled to its own maximum and enlarged; without heat, the scan is visible."""
+    scaled = (np.maximum(heat, 0) / max(heat.max(), 1e-9)).astype(np.float32)
+    large = np.asarray(Image.fromarray(scaled).resize(picture.shape[::-1], Image.Resampling.BICUBIC)).clip(0, 1)
+    style.show_picture(axis, picture, drawn)
+    axis.imshow(large, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * large**0.7)
+
+
+def _explain_colours(figure, axes):
+    """Add a colour bar for heat."""
+    colours = plt.cm.ScalarMappable(plt.Normalize(0, 1), "inferno")
+    figure.colorbar(colours, ax=axes, label="heat, 1 = the maximum of each map", shrink=0.5, aspect=30, pad=0.02)
 
 
 def looks(
@@ -145,64 +259,63 @@ def looks(
     manifest: pd.DataFrame,
     wrong: bool,
     folder: Path | str | None = None,
-    columns: int = 2,
+    of_each: int = 2,
 ) -> Figure:
     """Grad-CAM heat maps of two networks on the same scans, each for the predicted class; phantoms without a dataset.
 
-    The scans are a few of each class: of those that may be shown, the ones on which the second network is most confident. Each
-    scan is drawn as the network sees it, under its heat map.
+    A column for each class. The scans are a few of each class: of those that may be shown, the ones on which the second network
+    is most confident. Each scan is drawn as the networks see it, under their heat maps, one network above the other.
 
     Args:
         inspected: the inspections of the two networks.
         manifest: table of the images.
         wrong: show scans that the second network misclassifies; otherwise scans that it classifies correctly.
         folder: the dataset's folder, or None.
-        columns: scans of each class.
+        of_each: scans of each class.
     """
     second, labels = inspected[1], manifests.dataset_of(manifest).labels
     truth = scoring.truth(second.paths, manifest)
     answers, sure = second.probabilities[0].argmax(axis=1), second.probabilities[0].max(axis=1)
     chosen = ((answers != truth) if wrong else (answers == truth)) & manifests.may_be_shown(manifest)[second.paths].to_numpy()
     groups = manifests.groups_of(second.paths, manifest)
-    shown = []
-    for index in range(len(labels)):
+    figure, axes = plt.subplots(2 * of_each, len(labels), figsize=(1.4 * len(labels) + 0.9, 3.3 * of_each + 0.4), squeeze=False)
+    drawn = 0
+    for index, (label, column) in enumerate(zip(labels, axes.T, strict=True)):
         rows = [row for row in np.argsort(-sure, kind="stable") if chosen[row] and truth[row] == index]
-        shown += [row for place, row in enumerate(rows) if groups[row] not in groups[rows[:place]]][:columns]
-    figure, axes = plt.subplots(2, len(shown), figsize=(1.3 * len(shown) + 0.4, 4.1), squeeze=False)
-    for line, found, config in zip(axes, inspected, inspection.CONFIGS, strict=True):
-        for axis, row in zip(line, shown, strict=True):
-            _draw_heat(axis, found, config, row, folder)
-        line[0].set_ylabel(found.network)
-    for axis, row in zip(axes[0], shown, strict=True):
-        axis.set_title(f"{labels[truth[row]]}:\n{axis.get_title()}", fontsize=8)
-    counts = [int((chosen & (truth == index)).sum()) for index in range(len(labels))]
-    kind = "wrongly" if wrong else "correctly"
-    told = ", ".join(f"{name} {count}" for name, count in zip(labels, counts, strict=True))
-    sentence = f"Scans (licence permitting) that {second.network} classifies {kind}: {told}; {len(shown)} are drawn"
-    sentence += ", as phantoms, under the heat of the scans." if folder is None else "."
-    return style.finish(figure, sentence)
+        shown = [row for place, row in enumerate(rows) if groups[row] not in groups[rows[:place]]][:of_each]
+        drawn += len(shown)
+        for axis in column[2 * len(shown) :]:
+            axis.set_axis_off()
+        for place, row in enumerate(shown):
+            for axis, found, config in zip(column[2 * place :], inspected, inspection.CONFIGS, strict=False):
+                picture = inspection.view(config, _scan(found.paths[row], folder, seed=int(row)))
+                _draw_heat(axis, picture, found.heat[row], drawn=folder is None)
+                axis.set_xlabel(_answer(found.probabilities[0, row], labels, index), fontsize=8.5)
+        column[0].set_title(label, fontsize=11, fontweight="bold")
+    for number, axis in enumerate(axes[:, 0]):
+        axis.set_ylabel(inspected[number % 2].network)
+    _explain_colours(figure, axes)
+    counts = ", ".join(f"{int((chosen & (truth == index)).sum())} {name}" for index, name in enumerate(labels))
+    sentence = f"Of the scans that may be shown, {second.network} classifies {'wrongly' if wrong else 'correctly'}: {counts}; "
+    sentence += f"the {drawn} on which it is surest are drawn"
+    return style.finish(figure, sentence + (", as phantoms, under the heat of the scans." if folder is None else "."))
 
 
-def _draw_heat(axis, found, config, row, folder):
-    """Draw one scan as a network sees it, with its heat map and the answer of the network."""
-    path = found.paths[row]
-    picture = inspection.view(config, _scan(path, folder, seed=int(row)))
-    style.show_picture(axis, picture, drawn=folder is None)
-    side = picture.shape[::-1]
-    heat = np.asarray(Image.fromarray(found.heat[row]).resize(side, Image.Resampling.BICUBIC)).clip(0, 1)
-    axis.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * heat**0.7)  # without heat, the scan is visible
-    shares = found.probabilities[0, row]
-    axis.set_title(f"says {manifests.get(config.dataset).labels[shares.argmax()]}\n{shares.max():.0%} sure", fontsize=8)
+def _answer(probabilities, labels, truth):
+    """The answer of a network for its picture, marked if it is wrong."""
+    answer = probabilities.argmax()
+    mark = "" if answer == truth else "✗ "  # not by colour alone
+    return f"{mark}{labels[answer]}, {probabilities[answer]:.0%}"
 
 
 def heat_on_dark(inspected: Sequence[inspection.Inspection], manifest: pd.DataFrame) -> Figure:
-    """The share of the heat on dark pixels, and the share of the picture that is dark. Most dark pixels surround the head.
+    """The share of the heat on dark pixels beside the share of the picture that is dark. Most dark pixels surround the head.
 
     Args:
         inspected: the inspections of the networks.
         manifest: table of the images; the interval of the heat is over its groups.
     """
-    figure, axis = plt.subplots(figsize=(8, 0.6 * len(inspected) + 0.9))
+    figure, axis = plt.subplots(figsize=(7, 0.8 * len(inspected) + 1.2))
     said = []
     colours = style.colours_of(found.network for found in inspected)
     for number, found in enumerate(inspected):
@@ -210,17 +323,17 @@ def heat_on_dark(inspected: Sequence[inspection.Inspection], manifest: pd.DataFr
         warm = ~np.isnan(found.dark)
         interval = stats.group_interval(found.dark[warm], manifests.groups_of(found.paths[warm], manifest))
         heat, low, high, area = 100 * np.array([np.nanmean(found.dark), *interval, found.dark_area.mean()])
-        axis.plot([heat, area], [number, number], color=colour, linewidth=1)
-        axis.plot([low, high], [number, number], color=colour, linewidth=5, alpha=0.5, solid_capstyle="butt")
-        axis.plot(heat, number, "o", color=colour, markeredgecolor="black", markersize=9)
-        axis.plot(area, number, "|", color=colour, markersize=16, markeredgewidth=3)
+        axis.barh(number - 0.17, heat, height=0.3, color=colour)
+        axis.barh(number + 0.17, area, height=0.3, color="white", edgecolor=colour, linewidth=1.5)
+        axis.hlines(number - 0.17, low, high, color="black", linewidth=1.5)
+        for place, value, what in ((-0.17, max(heat, high), "of the heat"), (0.17, area, "of the picture")):
+            axis.text(value + 0.8, number + place, what, va="center", fontsize=9)
         said.append(
             f"{found.network} {heat:.0f} % of the heat ({low:.1f} to {high:.1f} over groups) on {area:.0f} % of the picture "
             f"({found.dark_ratio:.2f} times its share)"
         )
-    label = "share on dark pixels (%): heat (dot, in its 95 % interval), area (stroke)"
-    style.label_rows(axis, [found.network for found in inspected], label)
-    axis.set_xlim(left=0)
+    style.label_rows(axis, [found.network for found in inspected], "share on dark pixels (%), with the 95 % interval of the heat")
+    axis.set_xlim(0, 1.25 * axis.get_xlim()[1])
     return style.finish(figure, f"On dark pixels, mean over the scans: {'; '.join(said)}.")
 
 
@@ -233,18 +346,27 @@ def corrupted_scans(path: str, folder: Path | str | None = None) -> Figure:
     """
     scan = _scan(path, folder)
     kinds = corruptions.STRENGTHS
-    figure, axes = plt.subplots(3, 1 + len(kinds), figsize=(1.5 * (1 + len(kinds)), 5))
+    figure, axes = plt.subplots(3, 1 + len(kinds), figsize=(1.02 * (1 + len(kinds)), 3.5))
     for axis in axes[1:, 0]:
         axis.axis("off")
     style.show_picture(axes[0, 0], inspection.view(inspection.REPORT, scan), drawn=folder is None)
-    axes[0, 0].set_title("as it is", fontsize=9)
+    axes[0, 0].set_title("as it is", fontsize=8)
     for column, (kind, strengths) in zip(axes.T[1:], kinds.items(), strict=True):
         for axis, strength in zip(column, strengths, strict=True):
             corrupted = corruptions.corrupt(scan, kind, strength, path)
             style.show_picture(axis, inspection.view(inspection.REPORT, corrupted), drawn=folder is None)
-            axis.set_title(f"{kind} {strength}", fontsize=9)
+            axis.set_title(f"{kind} {strength}", fontsize=8)
     what = "A drawn phantom, not a scan" if folder is None else "One scan"
     return style.finish(figure, f"{what}, and corrupted in {len(kinds)} ways, three strengths each.")
+
+
+UNITS = {  # of the strengths of corruptions; sd is a standard deviation
+    "noise": "sd in grey levels",
+    "blur": "sd in % of the side",
+    "contrast": "share left",
+    "rotation": "degrees",
+    "JPEG quality": "of 100 (less is worse)",
+}
 
 
 def robustness_curves(table: pd.DataFrame) -> Figure:
@@ -256,8 +378,9 @@ def robustness_curves(table: pd.DataFrame) -> Figure:
     kinds = list(corruptions.STRENGTHS)
     names = list(table["network"].unique())
     colours, shifts = style.colours_of(names), np.linspace(-0.08, 0.08, len(names))
-    figure, axes = plt.subplots(1, len(kinds), figsize=(2.05 * len(kinds), 3.3), sharey=True)
-    for axis, kind in zip(axes, kinds, strict=True):
+    rows = -(-(len(kinds) + 1) // 3)  # one panel is left for the legend
+    figure, axes = plt.subplots(rows, 3, figsize=(7.2, 2.6 * rows), sharey=True)
+    for axis, kind in zip(axes.flat, kinds, strict=False):
         labels = ["none", *map(str, corruptions.STRENGTHS[kind])]
         for name, mark, shift in zip(names, style.NETWORK_MARKS[: len(names)], shifts, strict=True):
             colour = colours[name]
@@ -265,10 +388,13 @@ def robustness_curves(table: pd.DataFrame) -> Figure:
             places = np.arange(len(found)) + shift
             axis.vlines(places, 100 * found["low"], 100 * found["high"], color=colour, linewidth=2, alpha=0.6)
             axis.plot(places, 100 * found["accuracy"], mark + "-", color=colour, markeredgecolor="black", label=name)
-        axis.set(title=kind, xticks=range(len(labels)), xticklabels=labels)
+        axis.set(title=kind, xticks=range(len(labels)), xticklabels=labels, xlabel=UNITS[kind])
         axis.grid(alpha=0.3, axis="y")
-    axes[0].set_ylabel("accuracy (%)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("accuracy (%)")
+    for axis in axes.flat[len(kinds) :]:
+        axis.set_axis_off()
+    axes.flat[-1].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", title="with 95 % intervals")
     strongest = table.groupby(["network", "kind"], sort=False).last()["points"].drop("as it is", level="kind")
     said = "; ".join(
         f"{name}: {', '.join(f'{kind} {points:+.1f}' for kind, points in strongest[name].items())}" for name in names
@@ -277,7 +403,9 @@ def robustness_curves(table: pd.DataFrame) -> Figure:
 
 
 def missed_tumours(table: pd.DataFrame) -> Figure:
-    """The share of missed tumours, and the share of false alarms among scans without a tumour, by network and protocol.
+    """The share of missed tumours, and the share of false alarms among scans without a tumour, by protocol and network.
+
+    The networks of one protocol stand below one another, so that like is compared with like.
 
     Args:
         table: `evaluation.missed_tumours`.
@@ -285,8 +413,8 @@ def missed_tumours(table: pd.DataFrame) -> Figure:
     found = table.set_index(["protocol", "network"])
     keys = [(protocol, name) for protocol in style.protocols_of(table) for name in table["network"].unique()]
     keys = [key for key in keys if key in found.index]  # not every network was trained under every protocol
-    figure, axes = plt.subplots(1, 2, figsize=(9, 0.5 * len(keys) + 1), sharey=True)
-    titles = ("missed tumours (%)", "false alarms (% of scans without a tumour)")
+    figure, axes = plt.subplots(1, 2, figsize=(8, 0.5 * len(keys) + 1), sharex=True, sharey=True)
+    titles = ("missed tumours (%)", "false alarms\n(% of scans without a tumour)")
     said = []
     for axis, columns, title in zip(
         axes, (("missed", "low", "high"), ("alarms", "alarms_low", "alarms_high")), titles, strict=True
@@ -299,7 +427,9 @@ def missed_tumours(table: pd.DataFrame) -> Figure:
             said.append(f"{style.row_label(*key)} {style.span_in_words(mean, low, high)}")
         style.label_rows(axis, [style.row_label(*key) for key in keys], title)
         axis.set_xlim(left=0)
-    missed, alarms = "; ".join(said[: len(keys)]), "; ".join(said[len(keys) :])
-    sentence = f"In percent, with 95 % intervals over groups: missed tumours: {missed}. "
-    sentence += f"False alarms among scans without a tumour: {alarms}."
-    return style.finish(figure, sentence)
+        for number in range(1, len(keys)):
+            if keys[number][0] != keys[number - 1][0]:
+                axis.axhline(number - 0.5, color="grey", linewidth=0.8)
+    alarms = text.span(table["alarms"])
+    sentence = f"Missed tumours in percent, with 95 % intervals over groups: {'; '.join(said[: len(keys)])}. "
+    return style.finish(figure, f"{sentence}False alarms: {alarms}.")

@@ -7,6 +7,7 @@ the start of the file names.
 import inspect
 import itertools
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ _STYLE = {
     "svg.hashsalt": "tumor_mri",  # the same figure gives the same file
 }
 plt.rcParams.update(_STYLE)
+if "ipykernel" in sys.modules:  # a notebook: twice as many pixels, shown at the same size
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    set_matplotlib_formats("retina")
 _NUMBERS = itertools.count(1)  # numbers of the figures in a notebook
 
 

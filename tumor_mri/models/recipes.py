@@ -41,6 +41,8 @@ class Recipe:
         optimizer: a function of a run's configuration and its steps per epoch.
         loss: a function of a run's configuration; labels are one-hot.
         families: data augmentation: names from `preprocessing.FAMILIES`, in the order in which they are applied.
+        styles: changes of style before it: names from `styles.STYLES`; ``styles`` is the ingredient that leaves them out.
+        style_share: of the scans that each style changes, 0 to 1.
         ablations: ingredients that can be left out, for the setting ``without``.
         mirrored: whether training includes mirrored scans; a run then also records its predictions for mirrored images.
         epochs, patience, batch_size, learning_rate, precision: default settings of a run, see `runs.configs`.
@@ -54,6 +56,8 @@ class Recipe:
     optimizer: Callable[..., keras.optimizers.Optimizer]
     loss: Callable[..., keras.losses.Loss]
     families: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    style_share: float = 0.0
     ablations: tuple[str, ...] = ()
     mirrored: bool = False
     epochs: int = 60
@@ -65,6 +69,10 @@ class Recipe:
     def families_of(self, config: Any) -> tuple[str, ...]:
         """The families of data augmentation that a run uses: all except the one left out by its `runs.configs.RunConfig`."""
         return tuple(name for name in self.families if name != config.without)
+
+    def styles_of(self, config: Any) -> tuple[str, ...]:
+        """The changes of style that a run uses: all or, if it is without ``styles``, none."""
+        return () if config.without == "styles" else self.styles
 
 
 RECIPES: dict[str, Recipe] = {}

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
 from tumor_mri.datasets import manifests, protocols
-from tumor_mri.models import fingerprint, networks, preprocessing, recipes
+from tumor_mri.models import fingerprint, networks, preprocessing, recipes, styles
 from tumor_mri.runs import checkpoints, configs, environment
 
 if TYPE_CHECKING:
@@ -226,8 +226,13 @@ def _shuffled_batches(images, labels, rows, config):
     """
     from tumor_mri._keras import keras
 
-    families = recipes.get(config.recipe).families_of(config)
+    recipe = recipes.get(config.recipe)
+    families, names, trained = recipe.families_of(config), recipe.styles_of(config), images[rows]
     targets = np.eye(len(manifests.get(config.dataset).classes), dtype=np.float32)[labels]
+
+    def varied(scan, generator):
+        scan = styles.restyle(scan, trained, generator, names, recipe.style_share) if names else scan
+        return preprocessing.vary(scan, generator, families)
 
     class ShuffledBatches(keras.utils.PyDataset):
         def __init__(self):
@@ -242,9 +247,9 @@ def _shuffled_batches(images, labels, rows, config):
         def __getitem__(self, step):
             chosen = self.order[step * config.batch_size : (step + 1) * config.batch_size]
             shown = images[chosen]
-            if families:
+            if families or names:
                 generator = np.random.default_rng([config.seed, self.epoch, step])
-                shown = np.stack([preprocessing.vary(scan, generator, families) for scan in shown])
+                shown = np.stack([varied(scan, generator) for scan in shown])
             return shown[..., None], targets[chosen]
 
         def on_epoch_end(self):

@@ -179,7 +179,12 @@ def _with_palette(picture: bytes) -> bytes:
     with Image.open(io.BytesIO(picture)) as image:
         if image.convert("RGBA").getextrema()[3] != (255, 255):
             return picture
-        small = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        colours = image.convert("RGB")
+        red, green, blue = colours.split()
+        if red.tobytes() == green.tobytes() == blue.tobytes():
+            small = red  # grey levels as they are: smaller, and nothing is lost
+        else:
+            small = colours.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     file = io.BytesIO()
     small.save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -4,6 +4,7 @@ from tumor_mri.study.catalogue import STUDIES, configs_of, recorded, run, train
 from tumor_mri.study.claims import (
     Verdict,
     claim,
+    claim_on_quality,
     claim_on_table,
     claim_on_testing,
     claims_table,
@@ -34,6 +35,7 @@ __all__ = [
     "answered_table",
     "claim",
     "claim_on_table",
+    "claim_on_quality",
     "claim_on_testing",
     "claims_table",
     "configs_of",

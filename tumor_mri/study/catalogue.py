@@ -55,6 +55,7 @@ STUDIES = {
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
     "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
     "honest-evaluation": _SWEEP + _GROUPED_BASE + _GROUPED_CHOSEN,
+    "claims": _SWEEP + _runs("cnn", _B, precision="float32"),
     "precision": _B_BASE + _runs("cnn", _B, precision="float32"),  # a control: the effect of bfloat16
     "network-that-generalises": _GROUPED_BASE + _OURS,
     "twice-as-long": _LONGER,
@@ -100,7 +101,8 @@ def run(name: str, *, retrain: bool | str = False) -> list[configs.Run]:
     if retrain is True:
         return train(name)
     wanted = configs_of(name)
-    here = _train_here(wanted[:1], name) if retrain == "one" else []
+    # in the precision of the study, whatever suits this machine: it will be compared with the others
+    here = cluster.complete(wanted[:1], [records.LOCAL], title=name) if retrain == "one" else []
     return here + cluster.complete(wanted[len(here) :], [records.RECORDED, records.LOCAL], title=name)
 
 
