@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 STORY = notebook_files.story_picture(NOTEBOOKS)
-LARGEST_PICTURE = 200_000  # bytes; above it, a picture is stored with fewer pixels
+LARGEST_PICTURE = 150_000  # bytes; above it, a picture is stored with fewer pixels
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 REPOSITORY = ""  # this project's address, https://….git, once it has one: in Colab the first cell installs the package from it
 _PHANTOM_NOTE = "No dataset could be had when these pages were made: pictures of scans are replaced by drawn phantoms."
