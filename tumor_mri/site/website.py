@@ -130,6 +130,7 @@ def write(
         text.write_whole(output / f"{page.name}.html", content)
     about = {"title": project, "description": story, "spanish": spanish, "here": "index", "root": ""}
     about["spanish_readme"] = repository and f"{repository.removesuffix('.git')}/blob/main/README.es.md"
+    about["answer"] = _answer("README.md")
     text.write_whole(output / "index.html", fill("index", verdicts=_verdicts(), **about, **shared))
     if scan:
         about = {"title": own_scan.TITLE, "description": own_scan.DESCRIPTION, "here": "scan", "root": ""}
@@ -185,7 +186,7 @@ def _page(name, notebook, output, repository):
 def _other_page(name, notebook, output):
     """A page that has no number: its title is its first heading, and nothing of it is on the landing page."""
     heading, *rest = notebook.cells[0].source.split("\n")
-    question = next((line for line in rest if line.strip()), heading)
+    question = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", next((line for line in rest if line.strip()), heading))  # without links
     for index, cell in enumerate(notebook.cells):
         list(_pictures(cell, f"figures/{name}-{index}", output))
     cells = _cells(notebook)
@@ -240,6 +241,15 @@ def _about(readme):
             f"{readme} has to begin with a title, a link to the other language and a paragraph, an empty line between"
         )
     return paragraphs[0].removeprefix("# "), " ".join(paragraphs[2].split())
+
+
+def _answer(readme):
+    """The table between the markers of a README that say the answer, as HTML; empty if it has none."""
+    from nbconvert.filters import markdown2html
+
+    content = (manifests.ROOT / readme).read_text(encoding="utf-8")
+    found = re.search(r"<!-- answer -->\n(.*?)\n<!-- end of answer -->", content, re.DOTALL)
+    return markdown2html(found[1]) if found else ""
 
 
 def _verdicts():
