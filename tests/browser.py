@@ -53,6 +53,8 @@ def problems(browser, address, width, scheme):
         page, found = context.new_page(), []
         _listen(page, found, urlsplit(address).netloc)
         page.goto(address, wait_until="load", timeout=PATIENCE)
+        page.evaluate("for (const image of document.images) image.loading = 'eager'")  # those below the window are late by intent
+        page.wait_for_function("[...document.images].every(image => image.complete)", timeout=PATIENCE)
         page.wait_for_timeout(50)  # what a script starts after loading is seen too
         found += page.eval_on_selector_all("img", PICTURES)
         wide = page.evaluate("document.documentElement.scrollWidth")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -147,8 +148,8 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing_but_time(dask_clus
     assert [run.config for run in result] == longer
     assert set(whole_records(tmp_path / "runs")) == set(longer)
     assert all(set(cluster.SHOWN) <= set(event) for event in said() if event["epoch"] > 0)
-    begun = [event["key"] for event in said() if event["epoch"] == 0]
-    assert len(begun) == 4  # the interrupted run was begun again, and no other
+    told = Counter((event["key"], event["epoch"]) for event in said())
+    assert sum(count - 1 for count in told.values()) <= 1  # the interrupted run went on where it was: no epoch is trained twice
 
 
 STUDY = """

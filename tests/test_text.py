@@ -24,14 +24,14 @@ def test_numbers_and_verdicts_in_spanish():
     said = f"{text.say([20, 21, 22.5], ' points')}, {text.span([0.746, 0.777])}, {text.say([2.5])}"
     expected = "<span lang=es>21,2 ± 3,1 puntos, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
     assert text.in_spanish(said) == expected
-    verdicts = [claims._verdict(held) for held in ([True, True], [True, False], [False, False], [True])]
-    verdicts.append("refuted as printed")  # C8
+    verdicts = [claims.decide([True] * 5), claims.decide([True, False], "pair"), claims.decide([False] * 5)]
+    verdicts += ["refuted as printed", "not tested"]  # C8, C9b
     spanish = [
-        "se cumple",
-        "se cumple por azar de la semilla",
-        "refutada",
-        "no puede decidirse",
+        "se cumple (5 de 5 entrenamientos)",
+        "no queda decidida (1 de 2 pares)",
+        "refutada (0 de 5 entrenamientos)",
         "refutada tal como está impresa",
+        "no comprobada",
     ]
     assert [text.in_spanish(verdict) for verdict in verdicts] == [f"<span lang=es>{words}</span>" for words in spanish]
 

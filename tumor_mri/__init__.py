@@ -16,3 +16,12 @@ Material for learning. Not a diagnostic device.
 """
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    """``from tumor_mri import keras``: Keras without the lines that its import prints, and only once somebody asks for it."""
+    if name == "keras":
+        from tumor_mri._keras import keras
+
+        return keras
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,6 +32,9 @@ _SPANISH = {  # in this order: one phrase may be part of another
 }
 
 
+_COUNTED = {"run": "entrenamientos", "pair": "pares"}
+
+
 def say(values: ArrayLike, unit: str = "", digits: int = 1) -> str:
     """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
     if len(values) == 0:
@@ -58,6 +61,7 @@ def in_spanish(text: str) -> str:
     ``21,2 ± 1,9 puntos``, ``74.6 to 77.7 %`` becomes ``entre el 74,6 y el 77,7 %``, and the commas of thousands thin spaces.
     """
     text = re.sub(r"([\d.]+) to ([\d.]+ %)", r"entre el \1 y el \2", text)
+    text = re.sub(r"\((\d+) of (\d+) (run|pair)s?\)", lambda found: f"({found[1]} de {found[2]} {_COUNTED[found[3]]})", text)
     for english, spanish in _SPANISH.items():
         text = text.replace(english, spanish)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", text)

@@ -106,7 +106,8 @@ def train(
     for _ in range(first):
         batches.on_epoch_end()  # as many orders drawn as before the stop
     if progress:
-        callbacks.append(_progress_callback(config, first) if progress is True else _reporting_callback(progress, first))
+        last = {name: values[-1] for name, values in keeper.history.items()}
+        callbacks.append(_progress_callback(config, first) if progress is True else _reporting_callback(progress, first, last))
     model.fit(batches, initial_epoch=first, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False)
     logs, earlier = keeper.history, sum(state["history"]["seconds"]) if state else 0.0
 
@@ -308,13 +309,13 @@ def _progress_callback(config, first):
     return Progress()
 
 
-def _reporting_callback(report, first):
+def _reporting_callback(report, first, last):
     """A callback that calls a function at the start and after each epoch."""
     from tumor_mri._keras import keras
 
     class Reporting(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            report(first, {})
+            report(first, last)
 
         def on_epoch_end(self, epoch, logs=None):
             report(epoch + 1, logs)
