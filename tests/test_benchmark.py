@@ -254,6 +254,8 @@ def test_committed_runs_are_read_on_every_machine(manifest, tmp_path, monkeypatc
         benchmark.evaluate(None, "mine", which=("training_only",), folder=tmp_path / "own")
     with pytest.raises(InterruptedError):
         benchmark.evaluate(None, "mine", which=("training_only",), folder=tmp_path / "own", retrain=True)
+    with pytest.raises(ValueError, match="retrain is True or False, not 'one'"):
+        benchmark.evaluate(None, "mine", folder=tmp_path / "own", retrain="one")
 
 
 def test_a_builder_that_hands_out_one_model_is_refused(manifest):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tumor_mri.runs import cluster, environment, records
+from tumor_mri.runs import cluster, records
 from tumor_mri.study import catalogue, claims
 
 
@@ -29,12 +29,29 @@ def test_an_unknown_study_is_named():
         catalogue.configs_of("sweep")
 
 
-def test_a_users_own_training_is_in_the_precision_of_the_machine(monkeypatch):
+def test_a_users_own_training_is_in_the_precision_of_the_study(monkeypatch):
+    """In another one its runs would have other names, and could not stand beside the recorded ones."""
     asked = []
-    monkeypatch.setattr(cluster, "complete", lambda wanted, folders, *rest: asked.append((wanted, folders)))
-    monkeypatch.setattr(environment, "native_precision", lambda: "float32")
+    monkeypatch.setattr(cluster, "complete", lambda wanted, folders, *rest, **named: asked.append((wanted, folders)) or [])
     catalogue.train("compare-splits")
     catalogue.train("compare-splits", record=True)
-    (own, own_folders), (published, published_folders) = asked
-    assert {config.precision for config in own} == {"float32"} and own_folders == [records.LOCAL]
-    assert {config.precision for config in published} == {"mixed_bfloat16"} and published_folders == [records.RECORDED]
+    wanted = catalogue.configs_of("compare-splits")
+    assert asked == [(wanted, [records.LOCAL]), (wanted, [records.RECORDED])]
+
+
+def test_a_notebook_can_train_all_runs_again_or_one_or_none(monkeypatch):
+    asked = []
+
+    def complete(wanted, folders, *rest, **named):
+        asked.append((len(wanted), folders))
+        return list(wanted)
+
+    monkeypatch.delenv("TUMOR_MRI_RETRAIN", raising=False)
+    monkeypatch.setattr(cluster, "complete", complete)
+    wanted, both = catalogue.configs_of("compare-splits"), [records.RECORDED, records.LOCAL]
+    for retrain, calls in ((False, [(10, both)]), (True, [(10, [records.LOCAL])]), ("one", [(1, [records.LOCAL]), (9, both)])):
+        asked.clear()
+        assert catalogue.run("compare-splits", retrain=retrain) == wanted
+        assert asked == calls
+    with pytest.raises(ValueError, match='False, True or "one", not "two"'.replace('"two"', "'two'")):
+        catalogue.run("compare-splits", retrain="two")

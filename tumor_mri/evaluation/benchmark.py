@@ -85,6 +85,8 @@ def evaluate(
         DatasetError: if there are no images.
     """
     networks.check_name(name)
+    if retrain not in (True, False):
+        raise ValueError(f"retrain is True or False, not {retrain!r}: `which` and `seeds` say how many networks are trained")
     if name in networks.NETWORKS:
         raise ValueError(f"{name!r} is a network of this project: give yours another name")
     seeds, which = _several("seeds", seeds), _several("which", which or [one.name for one in protocols.in_benchmark()])

@@ -55,12 +55,12 @@ ANSWERS = {  # by README: the heading of the table, its rows, and the words of a
         ["respuestas correctas, en porcentaje", "la red base del informe", "nuestra red"],
         [
             "la carpeta `Testing`, en la mejor época con ella (la nuestra no elige ninguna)",
-            "la partición B, una quinta parte de `Training` elegida al azar, en la mejor época con ella (el informe: {report:.2f}, "
-            "con menos filtros)",
+            "la partición B, una quinta parte de `Training` elegida al azar, en la mejor época con ella (el informe: "
+            "{report:.2f}, con menos filtros)",
             "la partición B, sin que ninguna imagen elija la época con la que se evalúa",
             "pacientes nuevos: ni un paciente ni un casi duplicado a ambos lados",
-            "gliomas y tumores hipofisarios no vistos de `Testing`, media de ambas exhaustividades (responder siempre «glioma» da "
-            "50)",
+            "gliomas y tumores hipofisarios no vistos de `Testing`, media de ambas exhaustividades (responder siempre "
+            "«glioma» da 50)",
         ],
         "{:.1f} (de {:.1f} a {:.1f})",
     ),

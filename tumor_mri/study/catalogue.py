@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tumor_mri.datasets import protocols
 from tumor_mri.models import networks, recipes
-from tumor_mri.runs import cluster, configs, environment, records
+from tumor_mri.runs import cluster, configs, records
 
 SEEDS = (1, 2, 3, 4, 5)  # of the networks at the centre of the report
 FEWER_SEEDS = (1, 2, 3)  # of the report's wider networks
@@ -124,24 +124,15 @@ def train(name: str, record: bool = False, scheduler: str | None = None, workers
 
     Args:
         name: a key of `STUDIES`.
-        record: keep the runs with the committed records, in ``data/results``, and train in the published precision. Otherwise
-            they are kept under ``build/runs``, and train in the precision that suits this machine, also on remote workers.
+        record: keep the runs with the committed records, in ``data/results``; otherwise under ``build/runs``. Either way they
+            train in the precision of the study: runs in two precisions have two names, and are not compared. Hardware that does
+            not compute in it needs longer.
         scheduler, workers: see `cluster.complete`.
 
     Raises:
         StudyError: if runs failed; the others are recorded.
     """
-    wanted = configs_of(name)
-    if record:
-        return cluster.complete(wanted, [records.RECORDED], scheduler, workers, name)
-    return _train_here(wanted, name, scheduler, workers)
-
-
-def _train_here(wanted, name, scheduler=None, workers=None):
-    """Train runs apart from the committed records, in the precision that suits this machine."""
-    if len({config.precision for config in wanted}) == 1:  # a study of precisions keeps its own
-        wanted = [replace(config, precision=environment.native_precision()) for config in wanted]
-    return cluster.complete(wanted, [records.LOCAL], scheduler, workers, name)
+    return cluster.complete(configs_of(name), [records.RECORDED if record else records.LOCAL], scheduler, workers, name)
 
 
 def _smoke(name):
