@@ -140,12 +140,12 @@ def test_an_interval_is_drawn_through_the_mark():
 def test_both_networks_look_at_the_same_scans(inspected, manifest, wrong, capsys):
     labels = manifests.BRAIN_TUMOUR_MRI.labels
     figure = generalisation.looks(inspected, manifest, wrong)
-    drawn = np.array(figure.axes[: 2 * 2 * len(labels)]).reshape(4, len(labels))
-    assert all(axis.get_images() for axis in drawn.flat)
-    assert [axis.get_title() for axis in drawn[0]] == list(labels)
-    assert [axis.get_ylabel() for axis in drawn[:, 0]] == ["first", "second"] * 2
+    drawn = np.array(figure.axes[: 2 * 3 * len(labels)]).reshape(6, len(labels))
+    assert [len(axis.get_images()) for axis in drawn[:, 0]] == [1, 2, 2] * 2  # the plain scan, and under two heat maps
+    assert [axis.get_title() for axis in drawn[0]] == [f"true class:\n{label}" for label in labels]
+    assert [axis.get_ylabel() for axis in drawn[:, 0]] == ["the scan", "first", "second"] * 2
     for truth, column in zip(labels, drawn.T, strict=True):
-        for first, second in zip(column[::2], column[1::2], strict=True):
+        for first, second in zip(column[1::3], column[2::3], strict=True):
             answers = [axis.get_xlabel().removeprefix("✗ ").split(",")[0] for axis in (first, second)]
             assert (answers[1] == truth) != wrong
             assert [axis.get_xlabel().startswith("✗") for axis in (first, second)] == [name != truth for name in answers]
@@ -160,7 +160,7 @@ def test_a_class_without_such_scans_leaves_its_column_empty(inspected, manifest,
     sure[:, gliomas] = np.eye(4)[1]  # the one error
     figure = generalisation.looks([first, dataclasses.replace(second, probabilities=sure)], manifest, wrong=True)
     shown = int(manifests.may_be_shown(manifest)[second.paths[gliomas]].sum())
-    assert shown == 1 and len(images(figure)) == 2  # one of each network
+    assert shown == 1 and len(images(figure)) == 3  # the scan, and one of each network
     assert f"the {shown} on which it is surest" in capsys.readouterr().out
 
 

@@ -146,6 +146,7 @@ def test_the_page_answers_to_the_keyboard_and_tells_a_screen_reader(page):
         ("notes.txt", b"no picture", "notes.txt cannot be used: this browser cannot read it as a picture"),
         ("tiny.png", as_png(np.zeros((20, 20), dtype=np.uint8)), "it has 20 x 20 pixels: at least 32 per side"),
         ("white.png", as_png(np.full((90, 90), 255, dtype=np.uint8)), "shows no head like those that the network knows"),
+        ("red.png", as_png(np.full((90, 90, 3), (200, 80, 80), dtype=np.uint8)), "red, green and blue differ by 120 grey levels"),
         ("scan.dcm", b"\0" * 200, "Export the slice as PNG, or use the command"),
     ],
 )

@@ -4,10 +4,11 @@ import time
 
 import numpy as np
 import pytest
+import sklearn.datasets
 from PIL import Image
 
 from tumor_mri import stats
-from tumor_mri.datasets import download, manifests
+from tumor_mri.datasets import download, manifests, phantoms
 from tumor_mri.evaluation import calibration
 from tumor_mri.models import networks, onnx_file, preprocessing, published
 from tumor_mri.runs import records
@@ -59,7 +60,7 @@ def test_a_scan_that_was_seen_in_training_is_told_from_others(manifest):
 
 @pytest.mark.needs_dataset
 def test_pictures_without_a_head_get_no_class_and_every_scan_gets_one(manifest, tmp_path):
-    """Blank, noise and drawn shapes are refused. Photographs are not all: their features come closer to those of scans."""
+    """Blank, noise and drawn shapes are refused. Grey photographs are not all: their features come closer to those of scans."""
     network = published.load()
     yes = np.mgrid[:200, :200][1]
     pictures = {
@@ -82,3 +83,20 @@ def test_the_least_cosine_is_that_of_the_published_features(manifest):
     network = published.load()
     groups = manifests.groups_of(network.paths, manifest)
     assert published.about()["familiar_above"] == pytest.approx(publishing.familiar_above(network.features, groups), abs=0.01)
+
+
+def test_photographs_in_colour_are_no_heads(tmp_path):
+    for name in ("china.jpg", "flower.jpg"):
+        Image.fromarray(sklearn.datasets.load_sample_image(name)).save(tmp_path / name)
+    found = published.predict(sorted(tmp_path.iterdir()), published.load(), False)
+    assert found["problem"].str.contains("it is in colour: red, green and blue differ by").all() and found["answer"].isna().all()
+
+
+def test_a_scan_stored_in_colours_that_are_all_grey_is_answered(tmp_path):
+    """As all files of the dataset are; and a marking in colour, as some programs draw it, does no harm."""
+    scan = np.repeat(phantoms.draw("glioma_tumor")[..., None], 3, axis=2)
+    Image.fromarray(scan).save(tmp_path / "1.png")
+    scan[:6, :30] = (255, 0, 0)
+    Image.fromarray(scan).save(tmp_path / "2.png")
+    found = published.predict(sorted(tmp_path.iterdir()), published.load(), False)
+    assert not found["problem"].str.contains("colour").any()

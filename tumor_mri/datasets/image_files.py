@@ -15,11 +15,15 @@ MEDICAL = (".dcm", ".nii", ".nii.gz")
 
 
 class Picture(NamedTuple):
-    """One image of a file. `grey`: uint8, (height, width). `number` counts from 0; `count` is how many the file holds."""
+    """One image of a file. `grey`: uint8, (height, width). `number` counts from 0; `count` is how many the file holds.
+
+    `colour` is the mean distance between the largest and the smallest of red, green and blue, 0 to 255: 0 for a grey image.
+    """
 
     grey: np.ndarray
     number: int
     count: int
+    colour: float = 0.0
 
 
 def read(path: Path | str, number: int | None = None) -> np.ndarray:
@@ -133,7 +137,15 @@ def _picture(path, number):
         number = _checked(number, count, 0)
         if number:
             image.seek(number)
-        return Picture(np.asarray(grey_image(image)), number, count)
+        return Picture(np.asarray(grey_image(image)), number, count, _colour(image))
+
+
+def _colour(image):
+    """How colourful an image is, see `Picture`; seen on a small copy."""
+    if image.mode.startswith(("1", "L", "I", "F")):
+        return 0.0
+    channels = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), dtype=int)
+    return float((channels.max(axis=2) - channels.min(axis=2)).mean())
 
 
 def _is_dicom(path):

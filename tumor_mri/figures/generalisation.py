@@ -195,7 +195,8 @@ def abstention(
             row = curve[curve["threshold"] >= thresholds[name]].iloc[0]
             low, high = (intervals or {}).get(name, (row["accuracy"],) * 2)
             axis.vlines(100 * row["answered"], 100 * low, 100 * high, color=colour, linewidth=3, alpha=0.6)
-            axis.plot(100 * row["answered"], 100 * row["accuracy"], "o", color=colour, markeredgecolor="black", markersize=9)
+            axis.plot([100 * row["answered"]] * 2, [100 * low, 100 * high], "_", color=colour, markersize=9, markeredgewidth=1.5)
+            axis.plot(100 * row["answered"], 100 * row["accuracy"], "o", color=colour, markeredgecolor="black", markersize=4.5)
             said.append(f"{name} answers {100 * row['answered']:.0f} % of scans, {100 * row['accuracy']:.1f} % of them correctly")
     axis.set(xlabel="scans that are answered, the surest first (%)", ylabel="right, of those answered (%)", xlim=(0, 101))
     axis.set_ylim(top=103)
@@ -245,7 +246,7 @@ def _draw_heat(axis, picture, heat, drawn):
     scaled = (np.maximum(heat, 0) / max(heat.max(), 1e-9)).astype(np.float32)
     large = np.asarray(Image.fromarray(scaled).resize(picture.shape[::-1], Image.Resampling.BICUBIC)).clip(0, 1)
     style.show_picture(axis, picture, drawn)
-    axis.imshow(large, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * large**0.7)
+    axis.imshow(large, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * large**1.2)
 
 
 def _explain_colours(figure, axes):
@@ -264,7 +265,7 @@ def looks(
     """Grad-CAM heat maps of two networks on the same scans, each for the predicted class; phantoms without a dataset.
 
     A column for each class. The scans are a few of each class: of those that may be shown, the ones on which the second network
-    is most confident. Each scan is drawn as the networks see it, under their heat maps, one network above the other.
+    is most confident. Each scan is drawn by itself, and below as the networks see it, under their heat maps.
 
     Args:
         inspected: the inspections of the two networks.
@@ -278,22 +279,24 @@ def looks(
     answers, sure = second.probabilities[0].argmax(axis=1), second.probabilities[0].max(axis=1)
     chosen = ((answers != truth) if wrong else (answers == truth)) & manifests.may_be_shown(manifest)[second.paths].to_numpy()
     groups = manifests.groups_of(second.paths, manifest)
-    figure, axes = plt.subplots(2 * of_each, len(labels), figsize=(1.4 * len(labels) + 0.9, 3.3 * of_each + 0.4), squeeze=False)
+    figure, axes = plt.subplots(3 * of_each, len(labels), figsize=(1.4 * len(labels) + 0.9, 4.8 * of_each + 0.6), squeeze=False)
     drawn = 0
     for index, (label, column) in enumerate(zip(labels, axes.T, strict=True)):
         rows = [row for row in np.argsort(-sure, kind="stable") if chosen[row] and truth[row] == index]
         shown = [row for place, row in enumerate(rows) if groups[row] not in groups[rows[:place]]][:of_each]
         drawn += len(shown)
-        for axis in column[2 * len(shown) :]:
+        for axis in column[3 * len(shown) :]:
             axis.set_axis_off()
         for place, row in enumerate(shown):
-            for axis, found, config in zip(column[2 * place :], inspected, inspection.CONFIGS, strict=False):
+            plain = inspection.view(inspection.REPORT, _scan(second.paths[row], folder, seed=int(row)))
+            style.show_picture(column[3 * place], plain, drawn=folder is None)
+            for axis, found, config in zip(column[3 * place + 1 :], inspected, inspection.CONFIGS, strict=False):
                 picture = inspection.view(config, _scan(found.paths[row], folder, seed=int(row)))
                 _draw_heat(axis, picture, found.heat[row], drawn=folder is None)
                 axis.set_xlabel(_answer(found.probabilities[0, row], labels, index), fontsize=8.5)
-        column[0].set_title(label, fontsize=11, fontweight="bold")
+        column[0].set_title(f"true class:\n{label}", fontsize=10, fontweight="bold")
     for number, axis in enumerate(axes[:, 0]):
-        axis.set_ylabel(inspected[number % 2].network)
+        axis.set_ylabel(("the scan", *(found.network for found in inspected))[number % 3])
     _explain_colours(figure, axes)
     counts = ", ".join(f"{int((chosen & (truth == index)).sum())} {name}" for index, name in enumerate(labels))
     sentence = f"Of the scans that may be shown, {second.network} classifies {'wrongly' if wrong else 'correctly'}: {counts}; "

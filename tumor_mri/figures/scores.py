@@ -19,7 +19,7 @@ from tumor_mri.runs import configs
 from tumor_mri.study import gap
 
 _CORRELATION_BINS = (-1.0, 0.8, 0.9, 0.95, near_copies.NEAR_COPY, 1.0)  # edges; the last bin holds near-duplicates
-FEWEST_GROUPS = 20  # of a class, for an interval over groups: the bootstrap of fewer is too narrow
+FEWEST_GROUPS = 20  # of a class, for an interval over groups: that of fewer misses the truth too often
 _FEWEST_PAIRS = 3  # of runs, for a row of p values
 _LONGEST_SENTENCE = 300  # characters
 _OVER_SEEDS = {"linewidth": 1.3, "marker": "|", "markersize": 9}  # the line of an interval over seeds
@@ -554,8 +554,8 @@ def flattery(scores: pd.DataFrame) -> Figure:
 def class_recalls(scores: pd.DataFrame) -> Figure:
     """Recall of each class by protocol: all runs, their mean, and its 95 % interval over groups.
 
-    A class with fewer than `FEWEST_GROUPS` groups has no interval: a bootstrap of so few is too narrow. Its row says how many of
-    its images are classified correctly, on average over the runs.
+    The interval is `stats.group_interval`, a logit-t interval. A class with fewer than `FEWEST_GROUPS` groups has none, since that
+    of so few misses the truth too often. Its row says how many of its images are classified correctly, on average over the runs.
 
     Args:
         scores: `evaluation.image_scores` or `evaluation.unseen_scores`.

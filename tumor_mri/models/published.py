@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 FOLDER = manifests.DATA / "weights"  # committed
+COLOURFUL = 8  # grey levels that red, green and blue may differ by on average; in all scans of the dataset they are equal
 DATASET = manifests.BRAIN_TUMOUR_MRI  # used for training
 NETWORK = "residual"  # with its default recipe; MODEL_CARD.md explains the choice
 MODEL, ONNX, FEATURES, ABOUT, SUMS = f"{NETWORK}.keras", f"{NETWORK}.onnx", "features.npz", "about.json", "SHA256SUMS"
@@ -221,6 +222,12 @@ def _predict_batch(asked, published, folder):
             picture = image_files.read_picture(file, number)
         except ValueError as error:
             rows[-1]["problem"] = str(error)
+            continue
+        if picture.colour > COLOURFUL:
+            rows[-1]["problem"] = (
+                f"{file} shows no head like those that the network knows (it is in colour: red, green and blue differ by "
+                f"{picture.colour:.0f} grey levels on average)"
+            )
             continue
         if picture.count > 1:
             rows[-1]["page"] = f"{picture.number + 1} of {picture.count}"

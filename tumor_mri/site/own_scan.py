@@ -93,6 +93,7 @@ def write(output: Path, files: dict[str, bytes]) -> dict:
         "abstainBelow": facts["abstain_below"],
         "seen": published.SEEN,
         "familiar": facts["familiar_above"],
+        "colourful": published.COLOURFUL,
         "smallest": image_files.SMALLEST,
         "most": image_files.MOST_PIXELS,
     }

@@ -51,7 +51,8 @@
     if (width * height > NETWORK.most) throw new Error("it has too many pixels: export a smaller picture");
     const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
-    return { grey: prepare.toGrey(context.getImageData(0, 0, width, height).data), width, height };
+    const pixels = context.getImageData(0, 0, width, height).data;
+    return { grey: prepare.toGrey(pixels), width, height, colour: prepare.colour(pixels) };
   }
 
   function soften(shares) {
@@ -152,7 +153,10 @@
     try {
       await load();
       if ("serviceWorker" in navigator && location.protocol.startsWith("http")) navigator.serviceWorker.register("scan-offline.js");
-      const found = await ask(await read(blob));
+      const picture = await read(blob);
+      if (picture.colour > NETWORK.colourful)
+        throw new Error(`it shows no head like those that the network knows (it is in colour: red, green and blue differ by ${picture.colour.toFixed(0)} grey levels on average)`);
+      const found = await ask(picture);
       if (found.similar[0].cosine < NETWORK.familiar)
         throw new Error(`it shows no head like those that the network knows (cosine ${found.similar[0].cosine.toFixed(2)}, at least ${NETWORK.familiar})`);
       show(name, found);

@@ -174,5 +174,15 @@ const prepare = (() => {
     return grey;
   }
 
-  return { SIDE, toGrey, findHead, scan: image => equalise(cropToHead(image)) };
+  /* The mean distance between the largest and the smallest of red, green and blue; 0 for a grey picture. */
+  function colour(pixels) {
+    let sum = 0;
+    for (let at = 0; at < pixels.length; at += 4) {
+      const red = pixels[at], green = pixels[at + 1], blue = pixels[at + 2];
+      sum += Math.max(red, green, blue) - Math.min(red, green, blue);
+    }
+    return (4 * sum) / pixels.length;
+  }
+
+  return { SIDE, toGrey, colour, findHead, scan: image => equalise(cropToHead(image)) };
 })();
