@@ -143,7 +143,7 @@ def test_the_sentence_counts_all_answers(chosen, manifest, unlike, capsys):
     thumbnails[split.train[: copies.sum()]] = thumbnails[split.validation[copies]]
     galleries.gallery(chosen, manifest, thumbnails, columns=1)
     said = capsys.readouterr().out
-    assert f" of {copies.sum()} correct and " in said and f" of {574 - copies.sum()} wrong answers, " in said
+    assert f" of the {copies.sum()} correct answers and " in said and f" of the {574 - copies.sum()} wrong ones, " in said
     assert "a near-copy for 100 % and 0 %. 8 drawn as phantoms" in said
     assert "25/50/100/100 on Split B: Training only, seed 1, images of glioma, meningioma, no tumour, pituitary." in said
     assert len(said) <= 300
@@ -152,7 +152,7 @@ def test_the_sentence_counts_all_answers(chosen, manifest, unlike, capsys):
 def test_a_network_that_is_never_right(chosen, manifest, capsys):
     figure = galleries.gallery(saying(chosen, manifest, shift=1), manifest, columns=1)
     said = capsys.readouterr().out
-    assert " of 574 wrong answers" in said and "There are 0 correct answers." in said
+    assert " of the 574 wrong answers, the training set held" in said and "There are 0 correct answers." in said
     assert sum("none to show" in text.get_text() for axis in figure.axes for text in axis.texts) == 4
     assert galleries.gallery(saying(chosen, manifest, shift=1), manifest, answers=[True]) is None
 

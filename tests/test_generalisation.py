@@ -53,14 +53,18 @@ def test_ingredients_are_drawn_for_each_class(manifest, capsys):
 
 def test_every_try_is_drawn(capsys):
     table = pd.read_csv(manifests.DATA / "tries.csv")
+    table = table.assign(unseen_least=table["unseen"] - 0.02, unseen_most=table["unseen"] + 0.02)
     figure = generalisation.tries(table)
-    assert len(figure.axes[0].get_yticks()) == len(table)
-    drawn = {tuple(line.get_xdata()) for line in figure.axes[0].get_lines()}
-    assert drawn == {tuple(100 * table[column]) for column in ("grouped", "testing", "unseen")}
+    axis = figure.axes[0]
+    assert len(axis.get_yticks()) == len(table)
+    assert {tuple(line.get_xdata()) for line in axis.get_lines()} >= {tuple(100 * table[name]) for name in ("grouped", "testing")}
+    ends = [tuple(segment[:, 0]) for segment in axis.collections[0].get_segments()]
+    assert np.allclose(ends, 100 * table[["unseen_least", "unseen_most"]])
+    assert len({label.get_text().partition(": ")[2] for label in axis.get_yticklabels()}) == len(table)  # what differs is named
     best, other = table.loc[table["grouped"].idxmax()], table.loc[table["unseen"].idxmax()]
     said = capsys.readouterr().out
     assert f"try {best['try']} is the best of {len(table)} ({100 * best['grouped']:.1f} %)" in said
-    assert f"try {other['try']} is ({100 * other['unseen']:.1f} %" in said
+    assert f"on unseen Testing try {other['try']} may be: its mean of two recalls is {100 * other['unseen_least']:.1f} to" in said
 
 
 def test_the_last_try_is_the_recorded_run(manifest):
@@ -99,7 +103,7 @@ def an_ablation():
 
 
 def test_an_ablation_shares_its_rows_in_families_and_sorts_them(capsys):
-    figure = generalisation.ablation(*an_ablation(), "whole")
+    figure = generalisation.ablation(*an_ablation(), "of the whole", {"here": "accuracy"})
     figure.canvas.draw()
     first, second = figure.axes
     assert [label.get_text() for label in first.get_yticklabels()] == ["one", "large", "small", "two", "gain"]
@@ -107,11 +111,12 @@ def test_an_ablation_shares_its_rows_in_families_and_sorts_them(capsys):
     assert (first.get_title(), second.get_title()) == ("here", "there") and first.get_xlim() == second.get_xlim()
     said = capsys.readouterr().out
     assert "3 of 5 intervals over groups exclude zero" in said
-    assert "Largest differences to whole in points, here: large -9.0, gain +2.0; there: small +4.0, gain +0.0." in said
+    assert [axis.get_xlabel().split()[0] for axis in figure.axes] == ["accuracy", "score"]
+    assert "Largest, minus that of the whole, in points, here: large -9.0, gain +2.0; there: small +4.0, gain +0.0." in said
 
 
 def test_an_ablation_draws_every_training_and_leaves_out_what_a_panel_lacks():
-    figure = generalisation.ablation(*an_ablation(), "whole")
+    figure = generalisation.ablation(*an_ablation(), "of the whole", {"here": "accuracy"})
     counts = [sum(line.get_marker() == "o" for line in axis.get_lines()) for axis in figure.axes]
     assert counts == [3, 2]
 
@@ -119,7 +124,7 @@ def test_an_ablation_draws_every_training_and_leaves_out_what_a_panel_lacks():
 def test_one_family_needs_no_heading():
     table, points = an_ablation()
     alone = table[table["family"] == "one"]
-    figure = generalisation.ablation(alone, points[points["row"].isin(alone["row"])], "whole")
+    figure = generalisation.ablation(alone, points[points["row"].isin(alone["row"])], "of the whole")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large", "small"]
 
 

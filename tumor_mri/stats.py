@@ -94,7 +94,8 @@ def _bootstrap(sums, statistic, confidence):
         statistic,
         paired=True,
         vectorized=True,
-        n_resamples=2000,
+        n_resamples=10_000,
+        batch=1000,  # for the memory
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(BOOTSTRAP_SEED),

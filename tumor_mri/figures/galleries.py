@@ -156,16 +156,17 @@ def _draw_probabilities(axis, probabilities, labels):
 
 def _gallery_sentence(run, images, answers, drawn, folder):
     kinds = [(images[images["right"] == right], "correct" if right else "wrong") for right in answers]
-    told = [(*_trained_shares(found), f"{len(found)} {kind}") for found, kind in kinds if len(found)]
+    told = [(*_trained_shares(found), len(found), kind) for found, kind in kinds if len(found)]
     sentence = ""
     if told:
-        sentence = f"An image of the same group trained for {' and '.join(f'{same} of {kind}' for same, _, kind in told)} answers"
+        shares = [f"{same} of the {count} {kind} {'ones' if n else 'answers'}" for n, (same, _, count, kind) in enumerate(told)]
+        sentence = f"For {' and '.join(shares)}, the training set held an image of the same group"
         if images["nearest"].notna().all():
-            sentence += f", a near-copy for {' and '.join(near for _, near, _ in told)}"
+            sentence += f"; a near-copy for {' and '.join(near for _, near, *_ in told)}"
         sentence += ". "
     sentence += "".join(f"There are 0 {kind} answers. " for found, kind in kinds if not len(found))
     count = sum(map(len, drawn.values()))
-    how = f"{count} drawn{' as phantoms' if folder is None else ''}, of those that the licence allows"
+    how = f"{count} drawn{' as phantoms' if folder is None else ''}, of those the licence allows"
     if not count:
         how = "None is drawn: the licence allows none"
     return f"{sentence}{how}. {style.run_name(run)}, images of {', '.join(dict.fromkeys(name for name, _ in drawn))}."

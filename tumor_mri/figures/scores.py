@@ -554,8 +554,8 @@ def flattery(scores: pd.DataFrame) -> Figure:
 def class_recalls(scores: pd.DataFrame) -> Figure:
     """Recall of each class by protocol: all runs, their mean, and its 95 % interval over groups.
 
-    The interval is `stats.group_interval`, a logit-t interval. A class with fewer than `FEWEST_GROUPS` groups has none, since that
-    of so few misses the truth too often. Its row says how many of its images are classified correctly, on average over the runs.
+    The interval is `stats.group_interval`, a logit-t interval. A class with fewer than `FEWEST_GROUPS` groups has none: that of
+    so few misses the truth too often. Its row says how many of its images are classified correctly, on average over the runs.
 
     Args:
         scores: `evaluation.image_scores` or `evaluation.unseen_scores`.
