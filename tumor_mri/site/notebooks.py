@@ -155,8 +155,9 @@ def _make_pictures_small(notebook):
             if "image/png" in output.get("data", {}):
                 shown = output.metadata.get("image/png", {}).get("width")
                 small = _with_palette(base64.b64decode(output["data"]["image/png"]))
-                if len(small) > LARGEST_PICTURE and shown:
-                    small = _with_palette(_resized(base64.b64decode(output["data"]["image/png"]), int(1.25 * shown)))
+                for density in (1.25, 1) if shown else ():
+                    if len(small) > LARGEST_PICTURE:
+                        small = _with_palette(_resized(base64.b64decode(output["data"]["image/png"]), int(density * shown)))
                 output["data"]["image/png"] = base64.b64encode(small).decode()
 
 
