@@ -167,6 +167,13 @@ def pictures(notebook):
             if not any(output.output_type == "stream" for output in cell.outputs):
                 problems.append(f"a figure cell without its sentence: {cell.source[:60]}")
             said = " ".join(output.text for output in cell.outputs if output.output_type == "stream")
+            alts = [
+                output.metadata.get("image/png", {}).get("alt")
+                for output in cell.outputs
+                if "image/png" in output.get("data", {})
+            ]
+            if alts != [" ".join(said.split())] * len(alts):
+                problems.append(f"a figure whose alternative text is not its sentence: {cell.source[:60]}")
             if len(said) > MOST_SAID:
                 problems.append(f"a figure's sentence has {len(said)} characters: {said[:80]}…")
     return problems

@@ -88,7 +88,7 @@ def test_links_between_notebooks_resolve():
 def fixture_notebook():
     """A small notebook, right in every way, as executed."""
     new = nbformat.v4
-    picture = new.new_output("display_data", data={"image/png": "AAAA"})
+    picture = new.new_output("display_data", data={"image/png": "AAAA"}, metadata={"image/png": {"alt": "42 points"}})
     said = new.new_output("stream", name="stdout", text="42 points\n")
     cell = new.new_code_cell("print('42 points')", execution_count=2, outputs=[said, picture], metadata={"tags": ["figure"]})
     hidden = {"jupyter": {"source_hidden": True}}

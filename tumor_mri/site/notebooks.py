@@ -67,6 +67,7 @@ def refresh(paths: list[Path] | None = None) -> None:
     for path in tqdm(paths, desc="notebooks", unit="notebook"):
         notebook = _execute(_with_exercises(_with_first_cell(notebook_files.read(path)), path), path)
         _make_pictures_small(notebook)
+        _describe(notebook)
         _fold(notebook)
         pictures = _story_pictures(notebook)
         if len(pictures) > 1:
@@ -159,6 +160,16 @@ def _make_pictures_small(notebook):
                     if len(small) > LARGEST_PICTURE:
                         small = _with_palette(_resized(base64.b64decode(output["data"]["image/png"]), int(density * shown)))
                 output["data"]["image/png"] = base64.b64encode(small).decode()
+
+
+def _describe(notebook):
+    """Give every picture the sentence that its cell prints as its alternative text, for screen readers in Jupyter too."""
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        said = " ".join(" ".join(one["text"] for one in outputs if one["output_type"] == "stream").split())
+        for output in outputs:
+            if "image/png" in output.get("data", {}):
+                output.metadata.setdefault("image/png", {})["alt"] = said
 
 
 def _resized(picture: bytes, width: int) -> bytes:
