@@ -61,7 +61,7 @@ def others() -> dict[str, NotebookNode]:
     pages = {f"solutions-{path.stem}": read(path) for path in solution_paths()}
     for name in PAGES:
         source = (NOTEBOOKS / f"{name}.md").read_text(encoding="utf-8")
-        pages[name] = nbformat.v4.new_notebook(cells=[cell(source)])
+        pages[name] = nbformat.v4.new_notebook(cells=[cell(source, id="text")])  # a random id would change the page each time
     return pages
 
 
