@@ -27,7 +27,8 @@ from tumor_mri.study import claims
 
 AXE = ("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
 NOTEBOOKS = [path.stem for path in notebooks.notebook_paths()]
-NAMES = ["index", "scan", *NOTEBOOKS]
+NAMES = ["index", "scan", *NOTEBOOKS]  # which every page links to
+OTHERS = ["GLOSSARY", "TEACHING", *(f"solutions-{path.stem}" for path in notebook_files.solution_paths())]
 API = ["api/index", *(f"api/tumor_mri/{room}" for room in api.ROOMS)]
 
 
@@ -84,13 +85,13 @@ def ids_of(path, changed):
     return Reader(path).ids
 
 
-@pytest.mark.parametrize("name", NAMES + API)
+@pytest.mark.parametrize("name", NAMES + OTHERS + API)
 def test_page(site, name):
     assert problems(site / f"{name}.html") == []
 
 
 def test_titles_differ_and_every_page_links_to_every_other(site):
-    pages = {name: Reader(site / f"{name}.html") for name in NAMES + API}
+    pages = {name: Reader(site / f"{name}.html") for name in NAMES + OTHERS + API}
     assert len({reader.texts["title"] for reader in pages.values()}) == len(pages)
     for page, reader in pages.items():
         root = "../" * page.count("/")
@@ -186,7 +187,7 @@ def test_the_check_of_files_fails_where_it_should(tmp_path, old, new):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_page_in_a_browser(site, serve, chromium, width, scheme):
     address = serve(site)
-    found = {name: browser.problems(chromium, f"{address}/{name}.html", width, scheme) for name in NAMES + API}
+    found = {name: browser.problems(chromium, f"{address}/{name}.html", width, scheme) for name in NAMES + OTHERS + API}
     assert {name: list(dict.fromkeys(seen)) for name, seen in found.items() if seen} == {}
 
 
@@ -253,7 +254,7 @@ def test_no_page_violates_a_rule_of_axe(site, chromium):
     found = {}
     for scheme in ("light", "dark"):
         with chromium.new_context(color_scheme=scheme) as context:
-            for name in NAMES + API:
+            for name in NAMES + OTHERS + API:
                 page = context.new_page()
                 page.goto((site / f"{name}.html").as_uri())
                 page.evaluate(axe.decode("utf-8"))
