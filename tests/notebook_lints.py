@@ -199,27 +199,8 @@ def solution_opening(notebook):
     ]
 
 
-LINTS = (
-    opening,
+_OF_BOTH = (
     first_cell,
-    ending,
-    quiz,
-    spanish,
-    terms,
-    long_tables,
-    folded,
-    execution_counts,
-    stored_errors,
-    stored_widgets,
-    magics,
-    absolute_paths,
-    long_code,
-    pictures,
-)
-SOLUTION_LINTS = (
-    solution_opening,
-    first_cell,
-    two_exercises,
     execution_counts,
     stored_errors,
     stored_widgets,
@@ -229,3 +210,5 @@ SOLUTION_LINTS = (
     long_tables,
     pictures,
 )
+LINTS = (opening, ending, quiz, spanish, terms, folded, *_OF_BOTH)
+SOLUTION_LINTS = (solution_opening, two_exercises, *_OF_BOTH)

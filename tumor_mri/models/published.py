@@ -224,10 +224,8 @@ def _predict_batch(asked, published, folder):
             rows[-1]["problem"] = str(error)
             continue
         if picture.colour > COLOURFUL:
-            rows[-1]["problem"] = (
-                f"{file} shows no head like those that the network knows (it is in colour: red, green and blue differ by "
-                f"{picture.colour:.0f} grey levels on average)"
-            )
+            why = f"it is in colour: red, green and blue differ by {picture.colour:.0f} grey levels on average"
+            rows[-1]["problem"] = _no_head(file, why)
             continue
         if picture.count > 1:
             rows[-1]["page"] = f"{picture.number + 1} of {picture.count}"
@@ -242,12 +240,16 @@ def _predict_batch(asked, published, folder):
             likeness = (
                 f"cosine {found['similarity']:.2f} to the most similar scan of Training, at least {published.familiar_above}"
             )
-            row["problem"] = f"{row['file']} shows no head like those that the network knows ({likeness})"
+            row["problem"] = _no_head(row["file"], likeness)
             continue
         row |= found
         if folder is not None:
             _write_heat(folder, row, scan, heat)
     return rows
+
+
+def _no_head(file, why):
+    return f"{file} shows no head like those that the network knows ({why})"
 
 
 def _write_heat(folder, row, scan, heat):

@@ -114,6 +114,11 @@ def tags(cell: NotebookNode) -> list:
     return cell.metadata.get("tags", [])
 
 
+def printed(cell: NotebookNode) -> str:
+    """What a cell prints, on one line: for a cell with a figure, the sentence that is its alternative text."""
+    return " ".join(" ".join(one["text"] for one in cell.get("outputs", []) if one["output_type"] == "stream").split())
+
+
 def tagged(notebook: NotebookNode, tag: str) -> list:
     """The cells with a tag."""
     return [cell for cell in notebook.cells if tag in tags(cell)]

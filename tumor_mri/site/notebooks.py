@@ -165,11 +165,9 @@ def _make_pictures_small(notebook):
 def _describe(notebook):
     """Give every picture the sentence that its cell prints as its alternative text, for screen readers in Jupyter too."""
     for cell in notebook.cells:
-        outputs = cell.get("outputs", [])
-        said = " ".join(" ".join(one["text"] for one in outputs if one["output_type"] == "stream").split())
-        for output in outputs:
+        for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                output.metadata.setdefault("image/png", {})["alt"] = said
+                output.metadata.setdefault("image/png", {})["alt"] = notebook_files.printed(cell)
 
 
 def _resized(picture: bytes, width: int) -> bytes:

@@ -38,8 +38,8 @@ def slides_of(name: str, notebook: NotebookNode) -> list[Slide]:
             heading = (re.findall(r"^##+ (.+)$", cell.source, flags=re.MULTILINE) or [heading])[-1]
             continue
         shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-        printed = " ".join(output["text"] for output in cell.get("outputs", []) if output["output_type"] == "stream")
-        slides += [Slide(heading, data["image/png"], " ".join(printed.split())) for data in shown if "image/png" in data]
+        said = notebook_files.printed(cell)
+        slides += [Slide(heading, data["image/png"], said) for data in shown if "image/png" in data]
         written = " ".join(data.get("text/markdown", "") for data in shown).strip()
         if heading == "Summary" and written and not written.startswith("<span"):
             slides.append(Slide(title, "", written.replace("**", "").replace("`", ""), "summary"))

@@ -196,7 +196,7 @@ def _other_page(name, notebook, output):
 def _pictures(cell, stem, output):
     """Write a cell's pictures as files that its outputs then name; each has its size, and the sentence that the cell prints."""
     outputs = cell.get("outputs", [])
-    said = " ".join(one["text"] for one in outputs if one["output_type"] == "stream")
+    said = notebook_files.printed(cell)
     for number, one in enumerate(outputs):
         if "image/png" in one.get("data", {}):
             content = base64.b64decode(one["data"]["image/png"])
@@ -204,7 +204,7 @@ def _pictures(cell, stem, output):
             text.write_whole(output / path, content)
             width, height = struct.unpack(">II", content[16:24])  # where a PNG file has them
             size = {"width": width, "height": height} | one.get("metadata", {}).get("image/png", {})  # it may be drawn at double
-            shown = {"alt": " ".join(said.split()), "width": size["width"], "height": size["height"]}
+            shown = {"alt": said, "width": size["width"], "height": size["height"]}
             one["metadata"] = {"filenames": {"image/png": path}, "image/png": shown}
             yield {"path": path, **shown}
 
