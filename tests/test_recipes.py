@@ -11,7 +11,8 @@ from tumor_mri.runs import training
 
 def test_the_learning_rate_warms_up_then_falls():
     schedule = recipes.PREPARED.optimizer(samples.OURS, 10)._learning_rate
-    rates = [float(schedule(step)) for step in (0, 10 * recipes.WARM_UP, 10 * samples.OURS.epochs // 2, 10 * samples.OURS.epochs)]
+    epochs = samples.OURS.epochs
+    rates = [float(schedule(step)) for step in (0, 10 * recipes.PREPARED.warm_up, 10 * epochs // 2, 10 * epochs)]
     assert rates[0] < rates[2] < rates[1] == pytest.approx(samples.OURS.learning_rate) and rates[3] < 1e-6
     assert type(recipes.PREPARED.optimizer(replace(samples.OURS, without="schedule"), 10)).__name__ == "Adam"
 

@@ -173,8 +173,8 @@ def train(attempt, part, seed):
         pooling=attempt.pooling,
         dropout=attempt.dropout,
         drop_path=attempt.drop_path,
-        to_train=True,
     )
+    model = efficientnet.to_train(model)
     model = with_mixstyle(model) if attempt.mixstyle else model
     shown = batches(attempt, images, targets, split.train, seed)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=attempt.label_smoothing)

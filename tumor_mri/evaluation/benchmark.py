@@ -308,11 +308,11 @@ def _baseline(name, method, thumbnails, manifest):
 def recorded() -> list[configs.Run]:
     """The committed runs that enter the table.
 
-    Included are runs of complete networks (no ablations), in the published precision, on all images of a protocol of the
+    Included are runs of complete networks (no ablations), in the precision of their recipe, on all images of a protocol of the
     benchmark. A seed is left out until all its folds are recorded.
     """
     usual = {protocol.name for protocol in protocols.in_benchmark()}
-    runs = [run for run in records.load_all(records.RECORDED) if run.config.precision == "mixed_bfloat16"]
+    runs = [run for run in records.load_all(records.RECORDED) if "precision" not in run.config.unusual_settings()]
     runs = [run for run in runs if run.config.train_images is None and not run.config.without and run.config.protocol in usual]
     return whole(runs)
 

@@ -93,14 +93,16 @@ def _check_shapes(run, manifest):
 
 
 def check_comparable(runs: Sequence[Scored], manifest: pd.DataFrame) -> None:
-    """Check each run, and that all were trained with the same precision, backend and dataset.
+    """Check each run, and that all were trained with the same backend and dataset, each in the precision of its recipe or all in
+    the same other one.
 
     Raises:
         EvaluationError: naming what differs.
     """
     for run in runs:
         check(run, manifest)
-    refuse_mixture("precisions", [run.config.precision for run in runs])
+    if any("precision" in run.config.unusual_settings() for run in runs):
+        refuse_mixture("precisions", [run.config.precision for run in runs])
     refuse_mixtures_of_environments(runs)
 
 

@@ -7,6 +7,7 @@ from tumor_mri.models.networks import (
     BASE_WIDTHS,
     CHOSEN_WIDTHS,
     CNN,
+    LITE0,
     MORE_WIDTHS,
     NETWORKS,
     REPORT_WIDTHS,
@@ -20,13 +21,15 @@ from tumor_mri.models.networks import (
 )
 from tumor_mri.models.preprocessing import crop_to_head, equalise, find_head, load_prepared, prepare
 from tumor_mri.models.published import PredictionError, Published, about, as_text, load, load_keras, predict
-from tumor_mri.models.recipes import LABEL_SMOOTHING, PREPARED, RECIPES, REPORT, WARM_UP, Recipe
+from tumor_mri.models.recipes import FINE_TUNED, LABEL_SMOOTHING, PREPARED, RECIPES, REPORT, Recipe
 
 __all__ = [
     "BASE_WIDTHS",
     "CHOSEN_WIDTHS",
     "CNN",
+    "FINE_TUNED",
     "LABEL_SMOOTHING",
+    "LITE0",
     "MORE_WIDTHS",
     "NETWORKS",
     "Network",
@@ -39,7 +42,6 @@ __all__ = [
     "RESIDUAL",
     "Recipe",
     "SOME_MORE_WIDTHS",
-    "WARM_UP",
     "about",
     "as_text",
     "build_cnn",

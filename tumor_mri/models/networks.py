@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tumor_mri import registry
+from tumor_mri.models import efficientnet
 
 if TYPE_CHECKING:
     import keras
@@ -174,6 +175,8 @@ class Network:
         settings: the settings that differ from the defaults of that recipe, such as ``{"learning_rate": 2e-3}``.
         ablations: parts that `build` can leave out, for the setting ``without``.
         has_widths: whether the setting ``widths`` gives its numbers of filters.
+        faster: a function of a network that `build` returned. It returns another model with the same weights, in the same order,
+            whose training steps give the same numbers but for rounding and take less time. None trains the network itself.
     """
 
     name: str
@@ -182,6 +185,7 @@ class Network:
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
     ablations: tuple[str, ...] = ()
     has_widths: bool = False
+    faster: Callable[[keras.Model], keras.Model] | None = None
 
     def __post_init__(self):
         check_name(self.name)
@@ -238,5 +242,16 @@ RESIDUAL = register(
         recipe="prepared",
         settings={"learning_rate": 2e-3},
         ablations=("shortcuts", "pooling"),
+    )
+)
+LITE0 = register(
+    Network(
+        "lite0",
+        lambda config, shape, classes: efficientnet.build_efficientnet(
+            shape, classes, weights=None if config.without == "pretraining" else "imagenet"
+        ),
+        recipe="fine_tuned",
+        ablations=("pretraining",),
+        faster=efficientnet.to_train,
     )
 )

@@ -5,6 +5,9 @@
 ``prepared``: prepared scans (see `preprocessing`) with data augmentation; AdamW; a learning rate with warm-up and cosine decay
 (Loshchilov and Hutter, 2017 and 2019, https://arxiv.org/abs/1608.03983, https://arxiv.org/abs/1711.05101); and label smoothing
 (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). The number of epochs is fixed, so no image is used to choose the epoch.
+
+``fine_tuned``: the same for a pretrained network, with fewer epochs, a lower learning rate, larger scans and changes of style
+(see `styles`). ``data/tries_pretrained.csv`` holds what was tried, and the rule by which it was chosen.
 """
 
 from __future__ import annotations
@@ -17,13 +20,13 @@ import numpy as np
 
 from tumor_mri import registry
 from tumor_mri.datasets import decoding
-from tumor_mri.models import preprocessing
+from tumor_mri.models import preprocessing, styles
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-WARM_UP = 3  # epochs
+FINE_TUNED_SIDE = 192  # pixels of a prepared scan
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.1
 
@@ -44,6 +47,7 @@ class Recipe:
         styles: changes of style before it: names from `styles.STYLES`; ``styles`` is the ingredient that leaves them out.
         style_share: of the scans that each style changes, 0 to 1.
         ablations: ingredients that can be left out, for the setting ``without``.
+        warm_up: epochs in which the learning rate rises; at most half of a run.
         mirrored: whether training includes mirrored scans; a run then also records its predictions for mirrored images.
         epochs, patience, batch_size, learning_rate, precision: default settings of a run, see `runs.configs`.
     """
@@ -60,6 +64,7 @@ class Recipe:
     style_share: float = 0.0
     ablations: tuple[str, ...] = ()
     mirrored: bool = False
+    warm_up: int = 0
     epochs: int = 60
     patience: int | None = 10
     batch_size: int = 32
@@ -122,7 +127,7 @@ def _adamw_with_cosine(config, steps):
 
     if config.without == "schedule":
         return _adam(config, steps)
-    warm_up = min(WARM_UP, config.epochs // 2)
+    warm_up = min(get(config.recipe).warm_up, config.epochs // 2)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.05 * config.learning_rate,
         decay_steps=(config.epochs - warm_up) * steps,
@@ -141,6 +146,18 @@ def _cross_entropy(label_smoothing):
     return loss
 
 
+def _prepared(side):
+    """How a recipe shows prepared scans of `side` pixels: its functions ``load`` and ``view``."""
+
+    def how(without):
+        return {"crop": without != "crop", "equalised": without != "equalisation", "side": side}
+
+    return {
+        "load": lambda manifest, without: preprocessing.load_prepared(manifest, **how(without)),
+        "view": lambda scan, without: preprocessing.prepare(scan, **how(without)),
+    }
+
+
 REPORT = register(
     Recipe(
         "report",
@@ -156,16 +173,34 @@ PREPARED = register(
     Recipe(
         "prepared",
         "prepared scans",
-        load=lambda manifest, without: preprocessing.load_prepared(
-            manifest, crop=without != "crop", equalised=without != "equalisation"
-        ),
-        view=lambda scan, without: preprocessing.prepare(scan, crop=without != "crop", equalised=without != "equalisation"),
+        **_prepared(preprocessing.SIDE),
         channels=1,
         optimizer=_adamw_with_cosine,
+        warm_up=3,
         loss=_cross_entropy(LABEL_SMOOTHING),
         families=tuple(preprocessing.FAMILIES),
         ablations=("crop", "equalisation", *preprocessing.FAMILIES, "schedule"),
         mirrored=True,
         patience=None,
+    )
+)
+FINE_TUNED = register(
+    Recipe(
+        "fine_tuned",
+        f"prepared scans of {FINE_TUNED_SIDE} pixels",
+        **_prepared(FINE_TUNED_SIDE),
+        channels=1,
+        optimizer=_adamw_with_cosine,
+        warm_up=1,
+        loss=_cross_entropy(LABEL_SMOOTHING),
+        families=tuple(preprocessing.FAMILIES),
+        styles=tuple(styles.STYLES),
+        style_share=0.3,
+        ablations=("crop", "equalisation", *preprocessing.FAMILIES, "styles", "schedule"),
+        mirrored=True,
+        epochs=12,
+        patience=None,
+        learning_rate=5e-4,
+        precision="float32",  # bfloat16 takes twice as long on a processor: depthwise convolutions have no fast operation in it
     )
 )

@@ -141,9 +141,6 @@ class RunConfig:
 def usual_settings(network: str, recipe: str) -> dict:
     """The default settings of a run, by name: those of the recipe and, with the network's default recipe, those of the network.
 
-    The precision is always that of the published runs, whatever a recipe prefers: keys depend on these defaults, and the key of a
-    run must not change.
-
     Example:
         >>> usual_settings("residual", "prepared")["learning_rate"]
         0.002
@@ -151,7 +148,7 @@ def usual_settings(network: str, recipe: str) -> dict:
     registered, trained = networks.NETWORKS.get(network), recipes.get(recipe)
     own = registered.recipe if registered else networks.DEFAULT_RECIPE
     return {
-        "precision": "mixed_bfloat16",
+        "precision": trained.precision,
         "epochs": trained.epochs,
         "patience": trained.patience,
         "batch_size": trained.batch_size,
@@ -191,7 +188,7 @@ def config_of(network: str, protocol: str, **changes: Any) -> RunConfig:
     """
     registered = networks.get(network)
     recipe = changes.get("recipe", registered.recipe)
-    usual = usual_settings(network, recipe) | {"recipe": recipe, "precision": recipes.get(recipe).precision}
+    usual = usual_settings(network, recipe) | {"recipe": recipe}
     widths = {} if registered.has_widths else {"widths": ()}
     return RunConfig(protocol, **{**widths, **usual, "network": network, **changes})
 

@@ -69,10 +69,12 @@ def train(
                 f"`build` must return a functional or sequential keras.Model, it returned {type(inner).__name__}: predictions of "
                 "other tools are scored by `tumor-mri score`"
             )
-        return inner, _grey_input(inner, images.shape[1:], len(manifests.get(config.dataset).classes))
+        faster = None if build else networks.get(config.network).faster
+        trained = faster(inner) if faster else inner
+        return inner, trained, _grey_input(trained, images.shape[1:], len(manifests.get(config.dataset).classes))
 
     batches = _shuffled_batches(images, labels, train_rows, config)
-    inner, model = build_alone(build_with_grey_input, config.precision, config.seed)
+    inner, trained, model = build_alone(build_with_grey_input, config.precision, config.seed)
     if type(inner).train_step is not keras.Model.train_step:
         raise ValueError("the network has a train_step of its own, which this training does not use: build a network without one")
     computed = fingerprint.computes_in(inner)
@@ -109,6 +111,8 @@ def train(
         last = {name: values[-1] for name, values in keeper.history.items()}
         callbacks.append(_progress_callback(config, first) if progress is True else _reporting_callback(progress, first, last))
     model.fit(batches, initial_epoch=first, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False)
+    if trained is not inner:
+        inner.set_weights(trained.get_weights())
     logs, earlier = keeper.history, sum(state["history"]["seconds"]) if state else 0.0
 
     if save_to is not None:
