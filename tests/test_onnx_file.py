@@ -9,12 +9,12 @@ from PIL import Image
 
 from tumor_mri import __main__ as cli
 from tumor_mri.datasets import download, manifests, phantoms
-from tumor_mri.models import efficientnet, gradcam, networks, onnx_file, preprocessing, published
+from tumor_mri.models import efficientnet, gradcam, networks, onnx_file, published
 
 
 @pytest.fixture(scope="module")
 def scans():
-    return np.random.default_rng(0).integers(0, 256, (5, 96, 96, 1)).astype(np.float32)
+    return np.random.default_rng(0).integers(0, 256, (5, *published.size(), 1)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,10 @@ def trained():
 
 @pytest.mark.needs_dataset
 def test_onnx_and_keras_agree_on_all_of_testing(manifest, trained):
-    testing = preprocessing.load_prepared(manifest, progress=False)[manifests.is_testing(manifest)][..., None]
+    testing = published.recipe().load(manifest, "")[manifests.is_testing(manifest)][..., None]
     features, probabilities, heat = onnx_file.answer(published.load().session, testing)
     expected = onnx_file.with_outputs(trained).predict(testing, verbose=0)
-    assert len(testing) == 394 and heat.shape == (394, 6, 6, 4)
+    assert len(testing) == 394 and heat.shape[0] == 394 and heat.shape[3] == 4
     for ours, theirs in zip((features, probabilities, heat), expected, strict=True):
         assert np.abs(ours - theirs).max() < 1e-4
 
@@ -45,7 +45,7 @@ def test_heat_is_grad_cam(trained, scans):
         expected = gradcam.heat_maps(trained, scans[..., 0], [index] * len(scans))
         for ours, theirs in zip(heat[..., index], expected, strict=True):
             scaled = ours / max(ours.max(), 1e-12)
-            large = np.asarray(Image.fromarray(scaled).resize((96, 96), Image.Resampling.BILINEAR))
+            large = np.asarray(Image.fromarray(scaled).resize(published.size()[::-1], Image.Resampling.BILINEAR))
             assert np.abs(large - theirs).max() < 1e-3
 
 
@@ -95,7 +95,7 @@ def test_what_is_no_such_file_is_refused(tmp_path):
 def test_the_file_runs_on_the_runtime_alone():
     session = onnxruntime.InferenceSession(published.FOLDER / published.ONNX)
     (shown,) = session.get_inputs()
-    assert (shown.name, shown.shape, shown.type) == ("scans", ["batch", 96, 96, 1], "tensor(float)")
+    assert (shown.name, shown.shape, shown.type) == ("scans", ["batch", *published.size(), 1], "tensor(float)")
     assert (published.FOLDER / published.ONNX).stat().st_size < 10_000_000
 
 
@@ -114,6 +114,7 @@ def test_heat_maps_are_written_beside_the_scans(tmp_path, capsys):
     assert cli.main(["predict", str(tmp_path / "scans"), "--heat", str(tmp_path / "heat")]) == 0
     assert sorted(path.name for path in (tmp_path / "heat").iterdir()) == ["b-same.png.heat.png", "same.png.heat.png"]
     with Image.open(tmp_path / "heat/same.png.heat.png") as picture:
-        assert picture.size == (576, 288)
-        left, right = (np.asarray(picture)[:, part] for part in (slice(288), slice(288, None)))
+        side = 3 * published.size()[0]
+        assert picture.size == (2 * side, side)
+        left, right = (np.asarray(picture)[:, part] for part in (slice(side), slice(side, None)))
     assert (left[..., 0] == left[..., 2]).all() and np.abs(left.astype(int) - right).max() > 20

@@ -11,12 +11,12 @@ from PIL import Image
 
 from tumor_mri import stats
 from tumor_mri.datasets import download, image_files, manifests, phantoms
-from tumor_mri.models import onnx_file, preprocessing, published
+from tumor_mri.models import onnx_file, published
 from tumor_mri.site import own_scan
 
 PREPARE = """async files => scanPage.load().then(() => Promise.all(files.map(async file => {
     const image = await scanPage.read(await (await fetch(file)).blob());
-    const scan = scanPage.prepare.scan(image), answer = await scanPage.ask(image);
+    const scan = scanPage.prepare.scan(image, NETWORK.side), answer = await scanPage.ask(image);
     return [btoa(String.fromCharCode(...scan)), answer.shares, answer.similar.map(one => one.path)];
 })))"""
 
@@ -32,7 +32,7 @@ def as_png(pixels):
 
 
 def unpacked(text):
-    return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(96, 96)
+    return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(published.size())
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_preparation_and_answers_are_pythons_on_all_of_testing(page, manifest):
         found = page.evaluate(PREPARE, [address((folder / path).read_bytes()) for path in paths[start : start + 20]])
         scans += [unpacked(one[0]) for one in found]
         shares += [one[1] for one in found]
-    expected = preprocessing.load_prepared(manifest, progress=False)[testing]
+    expected = published.recipe().load(manifest, "")[testing]
     differences = np.abs(np.array(scans).astype(int) - expected)
     assert len(scans) == 394 and differences.max() <= 2 and (differences > 0).mean() < 1e-3  # JPEG decoders may differ by a level
     network = published.load()
@@ -86,7 +86,7 @@ def odd_images():
 def test_odd_images_are_prepared_as_in_python(page, name):
     pixels = odd_images()[name]
     ((scan, _, _),) = page.evaluate(PREPARE, [address(as_png(pixels), "png")])
-    assert np.array_equal(unpacked(scan), preprocessing.prepare(pixels))
+    assert np.array_equal(unpacked(scan), published.recipe().view(pixels, ""))
 
 
 @needs_browser
@@ -101,7 +101,7 @@ def test_colour_transparency_and_orientation_are_read_as_in_python(page, tmp_pat
     turned.save(tmp_path / "turned.png", exif=exif)
     for name in ("clear.png", "turned.png"):
         ((scan, _, _),) = page.evaluate(PREPARE, [address((tmp_path / name).read_bytes(), "png")])
-        assert np.array_equal(unpacked(scan), preprocessing.prepare(image_files.read(tmp_path / name))), name
+        assert np.array_equal(unpacked(scan), published.recipe().view(image_files.read(tmp_path / name), "")), name
 
 
 @needs_browser

@@ -9,7 +9,8 @@ from PIL import Image
 
 from tumor_mri import __main__
 from tumor_mri.datasets import manifests
-from tumor_mri.models import networks, preprocessing, published
+from tumor_mri.models import preprocessing, published
+from tumor_mri.runs import training
 from tumor_mri.study import publishing
 
 
@@ -22,8 +23,8 @@ def some(manifest):
 def folder(some, tmp_path_factory):
     """What `publish` writes, of a network with random weights and random scans."""
     place = tmp_path_factory.mktemp("published")
-    scans = np.random.default_rng(0).integers(0, 256, (len(some), 96, 96), dtype=np.uint8)
-    model = networks.build_residual()
+    scans = np.random.default_rng(0).integers(0, 256, (len(some), *published.size()), dtype=np.uint8)
+    model = training.build_network(publishing.CONFIG, published.size())
     model.save(place / "trained.keras")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: scans)
@@ -125,7 +126,7 @@ def test_nothing_to_predict_is_one_sentence(tmp_path):
 
 def test_a_training_scan_is_nearest_to_itself(network, some):
     """Features of a scan that is among them: the network of `load` and the one that wrote them are the same."""
-    scans = np.random.default_rng(0).integers(0, 256, (len(some), 96, 96), dtype=np.uint8)
+    scans = np.random.default_rng(0).integers(0, 256, (len(some), *published.size()), dtype=np.uint8)
     answers = [answer for answer, _ in published._answers(scans[:5], network)]
     assert [answer["nearest"] for answer in answers] == list(some["path"][:5])
     assert all(answer["similarity"] == pytest.approx(1, abs=1e-3) for answer in answers)

@@ -10,8 +10,8 @@ from PIL import Image
 from tumor_mri import stats
 from tumor_mri.datasets import download, manifests, phantoms
 from tumor_mri.evaluation import calibration
-from tumor_mri.models import networks, onnx_file, preprocessing, published
-from tumor_mri.runs import records
+from tumor_mri.models import fingerprint, onnx_file, published
+from tumor_mri.runs import records, training
 from tumor_mri.study import publishing
 
 
@@ -22,9 +22,10 @@ def test_the_published_files_are_whole_and_come_from_the_records(manifest):
     assert (said["temperature"], said["abstain_below"]) == pytest.approx((temperature, threshold))
 
 
-def test_the_published_files_are_the_residual_network_and_all_of_training():
+def test_the_published_files_are_the_networks_and_all_of_training():
     network = published.load()
-    assert len(network.paths) == 2870 and published.load_keras().count_params() == networks.build_residual().count_params()
+    built = training.build_network(publishing.CONFIG, published.size())
+    assert len(network.paths) == 2870 and fingerprint.describe(published.load_keras()) == fingerprint.describe(built)
 
 
 @pytest.mark.needs_dataset
@@ -46,7 +47,7 @@ def test_the_published_network_says_what_its_record_says(manifest):
 def test_a_scan_that_was_seen_in_training_is_told_from_others(manifest):
     """`SEEN`: of Testing, images with a copy in Training exceed it, unseen ones do not, nor do Training scans of other groups."""
     network, testing = published.load(), manifests.is_testing(manifest)
-    scans = preprocessing.load_prepared(manifest, progress=False)[..., None]
+    scans = published.recipe().load(manifest, "")[..., None]
     features = published.unit_length(onnx_file.answer(network.session, scans)[0])
     groups = manifests.load_groups(2)["group"].to_numpy()
     likeness = features @ network.features.T
@@ -74,7 +75,7 @@ def test_pictures_without_a_head_get_no_class_and_every_scan_gets_one(manifest, 
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
     found = published.predict(published.files_in(tmp_path), network)
     assert found["problem"].str.contains("shows no head like those that the network knows").all() and found["answer"].isna().all()
-    scans = preprocessing.load_prepared(manifest, progress=False)[..., None]
+    scans = published.recipe().load(manifest, "")[..., None]
     features = published.unit_length(onnx_file.answer(network.session, scans)[0])
     assert (features @ network.features.T).max(axis=1).min() > network.familiar_above
 

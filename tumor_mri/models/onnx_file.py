@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 OUTPUTS = ("features", "probabilities", "heat")
+FLOAT32_ROUNDING = 1e-6  # relative; a few roundings of float32
 
 
 def with_outputs(model: keras.Model) -> keras.Model:
@@ -56,10 +57,10 @@ def _producer(model, tensor):
 
 
 def write(model: keras.Model, path: Path | str) -> None:
-    """Export a network to ONNX.
+    """Export a network to ONNX. Kernels that float16 holds are stored in it, and made float32 again when a session is opened.
 
     Args:
-        model: as for `with_outputs`, in float32.
+        model: as for `with_outputs`, in float32; after `half_precision.round_kernels` its file is half as large.
         path: ends in ``.onnx``.
 
     Raises:
@@ -71,7 +72,7 @@ def write(model: keras.Model, path: Path | str) -> None:
     whole(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))  # Keras exports only what was called
     with text.whole(path) as temporary:
         whole.export(temporary, format="onnx", verbose=False)
-        onnx.save(_with_names(onnx.load(temporary)), temporary)
+        onnx.save(_with_half_kernels(_with_names(onnx.load(temporary))), temporary)
 
 
 def _with_names(exported):
@@ -85,6 +86,27 @@ def _with_names(exported):
     for node in graph.node:
         for places in (node.input, node.output):
             places[:] = [names.get(name, name) for name in places]
+    return exported
+
+
+def _with_half_kernels(exported):
+    """The exported graph with each kernel in float16, if it changes by no more than float32 rounds."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, casts = exported.graph, []
+    for kernel in graph.initializer:
+        values = numpy_helper.to_array(kernel)
+        if values.dtype != np.float32 or values.ndim < 2:
+            continue
+        half = values.astype(np.float16)
+        if (np.abs(half - values) > FLOAT32_ROUNDING * np.abs(values)).any():
+            continue
+        name = kernel.name
+        kernel.CopyFrom(numpy_helper.from_array(half, f"{name}/float16"))
+        casts.append(helper.make_node("Cast", [kernel.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
     return exported
 
 

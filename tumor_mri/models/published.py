@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 
 from tumor_mri import stats, text
 from tumor_mri.datasets import folders, image_files, manifests
-from tumor_mri.models import networks, onnx_file, recipes
+from tumor_mri.models import half_precision, networks, onnx_file, recipes
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +31,7 @@ FOLDER = manifests.DATA / "weights"  # committed
 COLOURFUL = 8  # grey levels that red, green and blue may differ by on average; in all scans of the dataset they are equal
 DATASET = manifests.BRAIN_TUMOUR_MRI  # used for training
 NETWORK = "residual"  # with its default recipe; MODEL_CARD.md explains the choice
-MODEL, ONNX, FEATURES, ABOUT, SUMS = f"{NETWORK}.keras", f"{NETWORK}.onnx", "features.npz", "about.json", "SHA256SUMS"
+MODEL, ONNX, FEATURES, ABOUT, SUMS = f"{NETWORK}.npz", f"{NETWORK}.onnx", "features.npz", "about.json", "SHA256SUMS"
 SEEN = 0.985  # cosine to a scan of Training above which it is most likely the same scan: see `tests/test_publishing.py`
 NEAREST = ("nearest", "nearest_class", "similarity")  # columns that describe the nearest Training scan
 
@@ -44,7 +45,7 @@ class Published:
     """The published network, as its ONNX file: it answers without Keras and TensorFlow.
 
     Attributes:
-        session: maps prepared scans, (batch, 96, 96, 1), to features, probabilities and heat; see `onnx_file`.
+        session: maps prepared scans, (batch, height, width, 1), to features, probabilities and heat; see `onnx_file`.
         temperature: log probabilities are divided by it (temperature scaling); fitted on the grouped folds.
         abstain_below: confidence, 0 to 1, below which the network abstains.
         familiar_above: cosine, -1 to 1, to the most similar scan of Training, below which a picture is no head that it knows.
@@ -63,6 +64,11 @@ class Published:
 def recipe() -> recipes.Recipe:
     """The recipe of the published network: it says what of a scan the network is shown."""
     return recipes.get(networks.get(NETWORK).recipe)
+
+
+def size() -> tuple[int, int]:
+    """Height and width of a prepared scan, in pixels."""
+    return recipe().view(np.zeros((image_files.SMALLEST, image_files.SMALLEST), dtype=np.uint8), "").shape
 
 
 def as_input(scans: np.ndarray) -> np.ndarray:
@@ -94,13 +100,12 @@ def load_keras(folder: Path | str = FOLDER) -> keras.Model:
     """
     folder = Path(folder)
     _check(folder)
-    # the network is built from code and only its weights are loaded: one version of Keras cannot read a model saved by another
+    # the network is built from code and only its weights are read: one version of Keras cannot read a model saved by another
     whole = SimpleNamespace(widths=(), without="")
-    size = recipe().view(np.zeros((image_files.SMALLEST, image_files.SMALLEST), dtype=np.uint8), whole.without).shape
-    model = networks.get(NETWORK).build(whole, (*size, recipe().channels), len(DATASET.classes))
+    model = networks.get(NETWORK).build(whole, (*size(), recipe().channels), len(DATASET.classes))
     try:
-        model.load_weights(folder / MODEL)
-    except Exception as error:  # Keras and h5py raise many types of error for weights of another network
+        half_precision.read(model, folder / MODEL)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise PredictionError(f"{MODEL} in {folder} holds no weights of this network: {text.one_line(error)[:200]}") from error
     return model
 

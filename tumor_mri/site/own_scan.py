@@ -89,6 +89,7 @@ def write(output: Path, files: dict[str, bytes]) -> dict:
         "paths": paths,
         "labels": list(dataset.labels),
         "classes": dict(zip(dataset.classes, dataset.labels, strict=True)),
+        "side": published.size()[0],
         "temperature": facts["temperature"],
         "abstainBelow": facts["abstain_below"],
         "seen": published.SEEN,
@@ -108,6 +109,7 @@ def write(output: Path, files: dict[str, bytes]) -> dict:
     offline = (website.TEMPLATES / "scan/offline.js").read_text(encoding="utf-8").replace("{{ version }}", version)
     text.write_whole(output / "scan-offline.js", offline)
     return {
+        "megabytes": round(sum(map(len, scripts.values())) / 1e6),
         "seen": published.SEEN,
         "smallest": image_files.SMALLEST,
         "samples": [{"label": label, "picture": _drawing(name)} for name, label in network["classes"].items()],

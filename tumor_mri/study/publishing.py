@@ -14,7 +14,7 @@ import pandas as pd
 from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, scoring
-from tumor_mri.models import onnx_file, published
+from tumor_mri.models import half_precision, onnx_file, published
 from tumor_mri.runs import configs, records, training
 
 CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Training, the first seed
@@ -33,7 +33,7 @@ def publish() -> Path:
     manifest = manifests.load_manifest()
     temperature, threshold = calibration.calibrate(grouped_runs(), manifest)
     with tempfile.TemporaryDirectory() as scratch:
-        trained = Path(scratch) / published.MODEL
+        trained = Path(scratch) / "trained.keras"
         run = training.train(CONFIG, manifest=manifest, save_to=trained)
         write(published.FOLDER, trained, {"temperature": temperature, "abstain_below": threshold, "record": CONFIG.key}, manifest)
     records.save(run, records.RECORDED, overwrite=True)
@@ -57,7 +57,7 @@ def grouped_runs() -> list[configs.Run]:
 
 
 def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.DataFrame) -> None:
-    """Write the files of the published network, for Keras and as ONNX, in float32 whatever precision it trained in.
+    """Write the files of the published network, for Keras and as ONNX. Kernels are rounded to float16; it computes in float32.
 
     Among the files are the features of all Training scans, for finding the scans most similar to a new one.
 
@@ -71,12 +71,13 @@ def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.
     folder.mkdir(parents=True, exist_ok=True)
     scans = published.recipe().load(manifest, CONFIG.without)
     model = training.load_trained(CONFIG, scans.shape[1:], trained)
+    half_precision.round_kernels(model)
     kept = (manifest["split"] == "Training").to_numpy()
     features, _, _ = onnx_file.with_outputs(model).predict(published.as_input(scans[kept]), verbose=0)
     names = (published.MODEL, published.ONNX, published.FEATURES, published.ABOUT, published.SUMS)
     with text.whole(*(folder / name for name in names)) as temporaries:  # together: each belongs to the others
         *contents, sums = temporaries
-        model.save(contents[0])
+        half_precision.write(model, contents[0])
         onnx_file.write(model, contents[1])
         np.savez_compressed(contents[2], features=features.astype(np.float16), paths=manifest["path"].to_numpy(str)[kept])
         familiar = familiar_above(features, manifests.groups_of(manifest["path"][kept], manifest))

@@ -79,8 +79,8 @@
   async function ask(image) {
     network ??= start();
     const { ort, session, features } = await network;
-    const scan = prepare.scan(image);
-    const input = new ort.Tensor("float32", Float32Array.from(scan), [1, prepare.SIDE, prepare.SIDE, 1]);
+    const scan = prepare.scan(image, NETWORK.side);
+    const input = new ort.Tensor("float32", Float32Array.from(scan), [1, NETWORK.side, NETWORK.side, 1]);
     const said = await session.run({ scans: input });
     const shares = soften([...said.probabilities.data]), best = shares.indexOf(Math.max(...shares));
     const [, rows, columns, classes] = said.heat.dims;
@@ -89,7 +89,7 @@
   }
 
   function draw(canvas, answer, warm) {
-    const context = canvas.getContext("2d"), side = prepare.SIDE;
+    const context = canvas.getContext("2d"), side = NETWORK.side;
     const small = new OffscreenCanvas(side, side), pixels = new ImageData(side, side);
     answer.scan.forEach((level, at) => pixels.data.set([level, level, level, 255], 4 * at));
     small.getContext("2d").putImageData(pixels, 0, 0);
@@ -179,7 +179,7 @@
     });
   for (const button of document.querySelectorAll("button[data-sample]"))
     button.addEventListener("click", async () => answer(await (await fetch(button.dataset.sample)).blob(), button.textContent.trim()));
-  // 13 MB: not before somebody is about to ask
+  // many megabytes: not before somebody is about to ask
   for (const kind of ["pointerenter", "focusin", "dragenter", "touchstart"])
     for (const place of [zone, document.querySelector(".samples")]) place.addEventListener(kind, () => load().catch(() => {}), { once: true, passive: true });
   window.scanPage = { load, read, ask, prepare }; // for tests

@@ -1,7 +1,7 @@
 /* Preparation of a scan, as tumor_mri.models.preprocessing does it: the same numbers, up to rounding. A test compares them. */
 "use strict";
 const prepare = (() => {
-  const SIDE = 96, SMALL = 96, FRAME = 2, EDGE_BRIGHTNESS = 0.12, MARGIN = 0.02, FOREGROUND = 0.05, EQUALISED = 0.5;
+  const SMALL = 96, FRAME = 2, EDGE_BRIGHTNESS = 0.12, MARGIN = 0.02, FOREGROUND = 0.05, EQUALISED = 0.5;
   const BITS = 22; // of Pillow's fixed-point coefficients
 
   const box = { reach: 0.5, weight: x => (x > -0.5 && x <= 0.5 ? 1 : 0) };
@@ -142,11 +142,11 @@ const prepare = (() => {
     return { grey, width, height };
   }
 
-  function cropToHead(image) {
+  function cropToHead(image, side) {
     const [left, top, right, bottom] = findHead(image);
     const half = Math.max(right - left, bottom - top) * (0.5 + MARGIN), x = (left + right) / 2, y = (top + bottom) / 2;
     const square = crop(image, rint(x - half), rint(y - half), rint(x + half), rint(y + half));
-    return resize(square, SIDE, SIDE, Math.min(square.width, square.height) >= SIDE ? box : bilinear).grey;
+    return resize(square, side, side, Math.min(square.width, square.height) >= side ? box : bilinear).grey;
   }
 
   function equalise(grey) {
@@ -184,5 +184,5 @@ const prepare = (() => {
     return (4 * sum) / pixels.length;
   }
 
-  return { SIDE, toGrey, colour, findHead, scan: image => equalise(cropToHead(image)) };
+  return { toGrey, colour, findHead, scan: (image, side) => equalise(cropToHead(image, side)) };
 })();
