@@ -21,7 +21,7 @@ from tumor_mri.models.networks import (
 )
 from tumor_mri.models.preprocessing import crop_to_head, equalise, find_head, load_prepared, prepare
 from tumor_mri.models.published import PredictionError, Published, about, as_text, load, load_keras, predict
-from tumor_mri.models.recipes import FINE_TUNED, LABEL_SMOOTHING, PREPARED, RECIPES, REPORT, Recipe
+from tumor_mri.models.recipes import FINE_TUNED, LABEL_SMOOTHING, PREPARED, PUBLIC, RECIPES, REPORT, Recipe
 
 __all__ = [
     "BASE_WIDTHS",
@@ -34,6 +34,7 @@ __all__ = [
     "NETWORKS",
     "Network",
     "PREPARED",
+    "PUBLIC",
     "PredictionError",
     "Published",
     "RECIPES",

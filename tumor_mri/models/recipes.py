@@ -8,6 +8,11 @@
 
 ``fine_tuned``: the same for a pretrained network, with fewer epochs, a lower learning rate, larger scans and changes of style
 (see `styles`). ``data/tries_pretrained.csv`` holds what was tried, and the rule by which it was chosen.
+
+``public``: a pretrained network as public notebooks on this dataset fine-tune it, after the one that others name as their model
+(https://www.kaggle.com/code/jaykumar1607/brain-tumor-mri-classification-tensorflow-cnn): whole scans of 150 x 150 pixels, Adam,
+12 epochs, no data augmentation. There, the learning rate is reduced when the accuracy on some images stops rising; here it falls
+on a cosine, so no image is used to choose anything.
 """
 
 from __future__ import annotations
@@ -137,6 +142,13 @@ def _adamw_with_cosine(config, steps):
     return keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
 
 
+def _adam_with_cosine(config, steps):
+    """Adam with a learning rate that falls to zero on a cosine."""
+    from tumor_mri._keras import keras
+
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * steps))
+
+
 def _cross_entropy(label_smoothing):
     def loss(config):
         from tumor_mri._keras import keras
@@ -202,5 +214,19 @@ FINE_TUNED = register(
         patience=None,
         learning_rate=5e-4,
         precision="float32",  # bfloat16 takes twice as long on a processor: depthwise convolutions have no fast operation in it
+    )
+)
+PUBLIC = register(
+    Recipe(
+        "public",
+        "whole scans, public recipe",
+        load=lambda manifest, without: decoding.load_images(manifest),
+        view=_resized,
+        channels=1,
+        optimizer=_adam_with_cosine,
+        loss=_cross_entropy(0.0),
+        epochs=12,
+        patience=None,
+        precision="float32",
     )
 )
