@@ -9,7 +9,8 @@ source). The rule of choice was committed before the first try:
 3. A network that takes more than 30 minutes on two cores, or whose weights take more than 10 MB as float16, is not chosen.
 
 Usage: ``python tools/tries.py NAME[:SEED] ...`` trains what is missing, and writes ``data/tries_pretrained.csv``.
-Each part is kept in ``build/tries`` when it is finished.
+Each part is kept in ``build/tries`` when it is finished. The try whose recipe is registered is read from its records, in
+``data/results``, if they are there.
 """
 
 import os
@@ -24,10 +25,13 @@ import pandas as pd
 
 from tumor_mri import text
 from tumor_mri.datasets import manifests, protocols
+from tumor_mri.evaluation import scoring
 from tumor_mri.models import efficientnet, preprocessing, styles
+from tumor_mri.runs import configs, records
 
 OUT = manifests.ROOT / "build" / "tries"
 TABLE = manifests.DATA / "tries_pretrained.csv"
+REGISTERED = "styles, 192 pixels"  # as the recipe `fine_tuned` trains
 PARTS = {"fold0": ("grouped_2", 0), "fold1": ("grouped_2", 1), "source": ("held_out_source", 0)}
 
 
@@ -207,11 +211,33 @@ def train(attempt, part, seed):
     }
 
 
+def path_of(name, part, seed):
+    """Where a part of a try is kept."""
+    return OUT / f"{name.replace(', ', '-').replace(' ', '_')}-{part}-seed{seed}.npz"
+
+
+def kept(name, part, seed):
+    """What `train` returned for a part, and its seconds: from its record, or from the file that `finish` wrote; None without."""
+    protocol, fold = PARTS[part]
+    if name == REGISTERED:
+        run = records.find(configs.config_of("lite0", protocol, fold=fold, seed=seed), [records.RECORDED])
+        if run is not None:
+            return {
+                "truth": scoring.truth(run.val_paths, manifests.load_manifest()),
+                "probabilities": run.val_probabilities,
+                "flipped": run.val_flipped,
+                "train_accuracy": run.history["accuracy"][-1],
+                "seconds": run.seconds,
+            }
+    path = path_of(name, part, seed)
+    return dict(np.load(path)) if path.exists() else None
+
+
 def finish(name, part, seed):
     """Train a part of a try, unless it is kept already."""
-    path = OUT / f"{name.replace(', ', '-').replace(' ', '_')}-{part}-seed{seed}.npz"
-    if path.exists():
+    if kept(name, part, seed):
         return
+    path = path_of(name, part, seed)
     started = time.perf_counter()
     found = train(TRIES[name], part, seed)
     OUT.mkdir(parents=True, exist_ok=True)
@@ -221,12 +247,12 @@ def finish(name, part, seed):
 
 def scores(name, seed):
     """The row of a try: its scores, missing for parts that are not finished; None if no part is."""
-    files = {part: OUT / f"{name.replace(', ', '-').replace(' ', '_')}-{part}-seed{seed}.npz" for part in PARTS}
-    kept = {part: dict(np.load(path)) for part, path in files.items() if path.exists()}
-    if not kept:
+    found = {part: kept(name, part, seed) for part in PARTS}
+    runs = {part: run for part, run in found.items() if run}
+    if not runs:
         return None
     accuracy, recalls = {}, {part: [np.nan, np.nan] for part in PARTS}
-    for part, run in kept.items():
+    for part, run in runs.items():
         right = (run["probabilities"] + run["flipped"]).argmax(axis=1) == run["truth"]
         accuracy[part] = right.mean()
         recalls[part] = [right[run["truth"] == index].mean() for index in np.unique(run["truth"])]
@@ -238,8 +264,8 @@ def scores(name, seed):
         "source_meningioma": recalls["source"][0],
         "source_pituitary": recalls["source"][1],
         "score": 2 / 3 * np.mean(folds) + np.mean(recalls["source"]) / 3,
-        "train": float(kept["fold0"]["train_accuracy"]) if "fold0" in kept else np.nan,
-        "minutes": sum(float(run["seconds"]) for run in kept.values()) / 60 / len(kept),
+        "train": float(runs["fold0"]["train_accuracy"]) if "fold0" in runs else np.nan,
+        "minutes": sum(float(run["seconds"]) for run in runs.values()) / 60 / len(runs),
     }
     return {"try": name, "seed": seed, **{key: round(float(value), 4) for key, value in row.items()}}
 
