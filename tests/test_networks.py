@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tumor_mri._keras import keras
 from tumor_mri.models import networks
 
 
@@ -48,3 +49,22 @@ def test_a_residual_stage_begins_as_its_shortcut():
         np.ones((3, 3, networks.STEM, networks.STAGES[0]))
     )
     assert not np.array_equal(plain.predict(scans, verbose=0), before)
+
+
+def test_the_reports_network_on_one_channel_is_the_same_network():
+    """The same answers for three equal channels, and after some steps of training the same weights but for rounding."""
+    whole = networks.build_cnn((4, 4, 4, 8), (40, 40, 3), pool_first=True)
+    grey = networks.on_one_channel(whole)
+    scans = np.random.default_rng(0).integers(0, 256, (16, 40, 40, 1)).astype(np.float32)
+    three, truth = scans.repeat(3, axis=-1), np.eye(4, dtype=np.float32)[np.arange(16) % 4]
+    np.testing.assert_allclose(grey.predict(scans, verbose=0), whole.predict(three, verbose=0), atol=1e-6)
+    before = whole.get_weights()
+    for model, shown in ((whole, three), (grey, scans)):
+        for layer in model.layers:
+            if layer.__class__.__name__ == "Dropout":
+                layer.rate = 0.0
+        model.compile(keras.optimizers.SGD(0.05), "categorical_crossentropy")
+        model.fit(shown, truth, epochs=3, batch_size=16, shuffle=False, verbose=0)
+    for old, ours, theirs in zip(before, grey.get_weights(), whole.get_weights(), strict=True):
+        assert np.abs(theirs - old).max() > 1e-4
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -73,6 +73,36 @@ def build_cnn(
     )
 
 
+def on_one_channel(model: keras.Model) -> keras.Model:
+    """The report's network for scans whose three channels are equal: it takes one of them, and gives the same answers.
+
+    The sum of a kernel's three channels does to one channel what the three do to three equal ones, and its gradient is that of
+    each. A step takes about an eighth less time.
+
+    Args:
+        model: from `build_cnn`, for images of three channels.
+
+    Returns:
+        A model for images of one channel, with copies of the weights, in the same order and of the same shapes.
+    """
+    from tumor_mri._keras import keras
+
+    class SummedConv2D(keras.layers.Conv2D):
+        def build(self, input_shape):
+            super().build((*input_shape[:-1], 3))
+            self.input_spec = keras.layers.InputSpec(min_ndim=4, axes={-1: 1})
+
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, keras.ops.sum(kernel, axis=2, keepdims=True))
+
+    rescaling, first, *others = model.layers
+    kinds = [(keras.layers.Rescaling, rescaling), (SummedConv2D, first), *((type(layer), layer) for layer in others)]
+    shape = (*model.input_shape[1:3], 1)
+    faster = keras.Sequential([keras.Input(shape), *(kind.from_config(layer.get_config()) for kind, layer in kinds)])
+    faster.set_weights(model.get_weights())
+    return faster
+
+
 def build_residual(
     input_shape: tuple[int, int, int] = (96, 96, 1), class_count: int = 4, *, shortcuts: bool = True, pooling: bool = True
 ) -> keras.Model:
@@ -231,6 +261,7 @@ CNN = register(
         "cnn",
         lambda config, shape, classes: build_cnn(config.widths, shape, classes, pool_first=True),
         has_widths=True,
+        faster=lambda model: on_one_channel(model) if model.input_shape[-1] == 3 else model,
     )
 )
 RESIDUAL = register(
