@@ -67,3 +67,21 @@ def test_renamed_copies_of_one_image_are_both_renamed(tmp_path):
 @pytest.mark.needs_dataset
 def test_the_real_images_are_the_manifests(manifest):
     assert manifests.verify(download.find(), manifest) == []
+
+
+def test_the_datasheet_counts_the_ct_scans(manifest):
+    paths = pd.read_csv(manifests.DATA / "ct_scans.csv")["path"]
+    scans = manifest.set_index("path").loc[paths]  # each is an image of the manifest
+    assert paths.is_unique and scans["cheng_slice"].isna().all()  # the Cheng set is MRI
+    same = manifest["sha256"].isin(scans["sha256"])
+    assert set(manifest["path"][same]) == set(paths)  # with every file of the same bytes
+    count = scans.groupby(["split", "class"]).size()
+    none = manifest[manifest["class"] == "no_tumor"].groupby("split").size()
+    said = " ".join((manifests.DATA / "README.md").read_text(encoding="utf-8").split())
+    assert f"- {len(paths)} files are CT, not MRI (`ct_scans.csv`):" in said
+    in_training = f"{count['Training', 'no_tumor']} of the {none['Training']}"
+    assert f"{in_training} scans without a tumour in `Training`" in said
+    assert f"and {count['Testing', 'no_tumor']} of the {none['Testing']} in `Testing`" in said
+    assert count["Training", "meningioma_tumor"] == count["Testing", "meningioma_tumor"] == 5
+    assert count["Testing", "glioma_tumor"] == 3 and count.sum() == 31 + 29 + 5 + 5 + 3
+    assert f"{in_training} are CT" in " ".join((manifests.ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").split())
