@@ -37,7 +37,7 @@ def groups_of(manifest):
 
 @pytest.fixture(scope="module")
 def made():
-    return grouping.build_manifest(download.find(), grouping.load_known(), version=1)
+    return grouping.build_manifest(download.find(), grouping.load_known())
 
 
 @pytest.mark.needs_dataset
@@ -51,7 +51,7 @@ def test_the_committed_tables_come_out_again(made, manifest):
 
 
 def test_groups_of_version_2_add_aligned_copies_and_separate_nothing():
-    first, second = manifests.load_groups(), manifests.load_groups(2)
+    first, second = manifests.load_groups(1), manifests.load_groups()
     assert list(first["path"]) == list(second["path"])
     assert (second.groupby(first["group"])["group"].nunique() == 1).all()  # each group of version 1 lies in one of version 2
     group = second.set_index("path")["group"]
@@ -67,9 +67,9 @@ def test_groups_of_version_2_add_aligned_copies_and_separate_nothing():
 
 @pytest.mark.slow
 @pytest.mark.needs_dataset
-def test_groups_of_version_2_come_out_again():
-    made = grouping.build_manifest(download.find(), grouping.load_known(), version=2)
-    assert grouping.differences(grouping.groups_table(made, version=2), manifests.load_groups(2)) == []
+def test_groups_of_version_1_come_out_again():
+    made = grouping.build_manifest(download.find(), grouping.load_known(), version=1)
+    assert grouping.differences(grouping.groups_table(made, version=1), manifests.load_groups(1)) == []
 
 
 @pytest.mark.needs_dataset
@@ -89,7 +89,7 @@ def test_what_was_edited_is_named(made, manifest):
 def test_groups_follow_from_the_committed_columns(manifest):
     """Without an image: patients and the nearest near-copy link no two groups, and numbers follow the first path."""
     row_of = pd.Series(range(len(manifest)), index=manifest["path"])
-    near = manifest[manifest["near_copy"] == 1]
+    near = manifest[manifest["nearest_training_corr"] > near_copies.NEAR_COPY]
     pairs = pd.DataFrame({"first": near.index, "second": row_of[near["nearest_training"]].to_numpy()})
     assert (manifest["group"].to_numpy()[pairs["first"]] == manifest["group"].to_numpy()[pairs["second"]]).all()
     chain = manifest.sort_values("group", kind="stable").index.to_numpy()
@@ -118,7 +118,7 @@ def test_known_slices_are_those_of_the_manifest(manifest):
 
 def copied(tmp_path, monkeypatch, name, edit):
     """The committed tables in another folder, one of them changed by `edit`, a function of its text."""
-    for table in ("manifest.csv", "groups.csv", "known_slices.csv"):
+    for table in ("manifest.csv", "groups.csv", "groups_1.csv", "known_slices.csv"):
         (tmp_path / table).write_bytes((manifests.DATA / table).read_bytes())
     before = (tmp_path / name).read_text(encoding="utf-8")
     after = edit(before)
@@ -177,12 +177,12 @@ def test_line_ends_and_a_byte_order_mark_change_nothing(tmp_path, monkeypatch, m
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
-        (cell("fold", 9, "3"), "does not fit the manifest: 1 difference, the first is "),
+        (cell("fold", 9, "-1"), "does not fit the manifest: 1 difference, the first is "),
         (cell("group", 9, "1"), "does not fit the manifest: 1 difference, the first is "),
         (cell("group", 9, "one"), "not a number"),
         (lambda text: "", "cannot be read as a table"),
         (lambda text: text.replace(",", ";"), "needs the columns path, group, fold, version"),
-        (lambda text: text.replace(",1\n", ",2\n"), "rows of version 1"),
+        (lambda text: text.replace(",2\n", ",1\n"), "rows of version 2"),
         (lambda text: text[: len(text) // 2].rsplit("\n", 1)[0], "has no row"),
     ],
 )
@@ -194,8 +194,9 @@ def test_edited_groups_are_refused(tmp_path, monkeypatch, manifest, edit, reason
 
 
 def test_groups_without_a_version_are_of_version_1(tmp_path, monkeypatch, manifest):
-    copied(tmp_path, monkeypatch, "groups.csv", without_column)
-    grouping.check_groups(manifest)
+    first = manifests.load_groups(1)
+    copied(tmp_path, monkeypatch, "groups_1.csv", without_column)
+    pd.testing.assert_frame_equal(manifests.load_groups(1), first)
 
 
 def test_edited_known_slices_are_refused(tmp_path, monkeypatch):

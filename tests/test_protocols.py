@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tumor_mri.audit import near_copies, scans
+from tumor_mri.audit import copy_calibration, near_copies, scans
 from tumor_mri.datasets import download, manifests, protocols
 
 
@@ -39,10 +39,13 @@ def test_split_b_is_keras_split_to_the_image(manifest):
 
 
 def copied_pairs(manifest):
-    """Rows of both images of each near-copy that the manifest names, (pairs, 2)."""
-    near = manifest[manifest["near_copy"].astype(bool)]
+    """Rows of both images of each committed pair of near-copies, of whole images and aligned ones, (pairs, 2)."""
+    near = manifest[manifest["nearest_training_corr"] > near_copies.NEAR_COPY]
     row_of = pd.Series(range(len(manifest)), index=manifest["path"])
-    return np.column_stack([near.index, row_of.loc[near["nearest_training"]]])
+    whole = np.column_stack([near.index, row_of[near["nearest_training"]]])
+    return np.concatenate(
+        [whole, row_of[pd.read_csv(copy_calibration.UNLINKED)[["first", "second"]].stack()].to_numpy().reshape(-1, 2)]
+    )
 
 
 def leaks(manifest, train, validation, pairs):
@@ -128,7 +131,7 @@ def test_unknown_protocols_and_folds_are_named(manifest, protocol, fold):
 
 def test_the_parts_of_testing_are_disjoint_and_whole(manifest):
     parts = protocols.testing_parts(manifest)
-    assert {name: len(rows) for name, rows in parts.items()} == {"near-copies": 258, "foreign gliomas": 81, "others": 55}
+    assert {name: len(rows) for name, rows in parts.items()} == {"near-copies": 269, "foreign gliomas": 78, "others": 47}
     rows = np.concatenate(list(parts.values()))
     assert sorted(rows) == protocols.testing_folder(manifest).validation.tolist()
 
@@ -136,14 +139,15 @@ def test_the_parts_of_testing_are_disjoint_and_whole(manifest):
 def test_unseen_testing_shares_nothing_with_training(manifest):
     unseen = manifest.iloc[protocols.unseen_testing(manifest)]
     training = manifest[manifest["split"] == "Training"]
-    assert unseen["class"].value_counts().reindex(manifests.BRAIN_TUMOUR_MRI.classes, fill_value=0).tolist() == [81, 6, 0, 46]
+    assert unseen["class"].value_counts().reindex(manifests.BRAIN_TUMOUR_MRI.classes, fill_value=0).tolist() == [77, 2, 0, 39]
     assert not set(unseen["patient"].dropna()) & set(training["patient"].dropna())
     assert (unseen["nearest_training_corr"] <= 0.99).all()
 
 
 def test_foreign_halves_share_no_group(manifest):
     first, second = protocols.foreign_halves(manifest)
-    assert sorted([*first, *second]) == protocols.testing_parts(manifest)["foreign gliomas"].tolist()
+    foreign, unseen = protocols.testing_parts(manifest)["foreign gliomas"], protocols.unseen_testing(manifest)
+    assert sorted([*first, *second]) == sorted(set(foreign) & set(unseen))
     assert not set(manifest["group"].iloc[first]) & set(manifest["group"].iloc[second])
     assert abs(len(first) - len(second)) <= 1
 
@@ -164,7 +168,7 @@ def test_foreign_gliomas_take_the_place_of_as_many_cheng_gliomas(manifest, fold)
 def test_folds_by_image_are_those_of_the_groups_but_for_who_is_in_them(manifest):
     labels, seen = manifests.class_indices(manifest), []
     for fold in range(5):
-        control, wanted = protocols.by_image(manifest, fold), protocols.grouped_2(manifest, fold)
+        control, wanted = protocols.by_image(manifest, fold), protocols.grouped(manifest, fold)
         for part in ("train", "validation"):
             assert np.array_equal(np.bincount(labels[getattr(control, part)]), np.bincount(labels[getattr(wanted, part)]))
         assert not set(control.train) & set(control.validation)

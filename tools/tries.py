@@ -32,7 +32,7 @@ from tumor_mri.runs import configs, records
 OUT = manifests.ROOT / "build" / "tries"
 TABLE = manifests.DATA / "tries_pretrained.csv"
 REGISTERED = "styles, 192 pixels"  # as the recipe `fine_tuned` trains
-PARTS = {"fold0": ("grouped_2", 0), "fold1": ("grouped_2", 1), "source": ("held_out_source", 0)}
+PARTS = {"fold0": ("grouped", 0), "fold1": ("grouped", 1), "source": ("held_out_source", 0)}
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,12 @@ def neighbour_scores(manifest: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataF
 
 
 def testing_near_copies(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Testing images with a near-duplicate in Training, each with its nearest Training image, in ascending order of correlation.
+    """Testing images whose whole thumbnail has a near-duplicate in Training, each with its nearest Training image, in ascending
+    order of correlation.
 
-    From the manifest alone.
+    From the manifest alone. Aligned copies are in ``data/aligned_copies.csv``.
     """
-    first = manifest.iloc[protocols.testing_parts(manifest)["near-copies"]]
+    first = manifest[manifests.is_testing(manifest) & (manifest["nearest_training_corr"] > near_copies.NEAR_COPY)]
     second = manifest.set_index("path").loc[first["nearest_training"]].reset_index()
     told = pd.DataFrame({"correlation": first["nearest_training_corr"].to_numpy()})
     for side, rows in {"first": first.reset_index(), "second": second}.items():

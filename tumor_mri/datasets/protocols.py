@@ -51,20 +51,20 @@ def grouped(manifest: pd.DataFrame, fold: int = 0) -> Split:
     return Split(rows[train], rows[validation])
 
 
-def grouped_2(manifest: pd.DataFrame, fold: int = 0) -> Split:
-    """One of five folds of ``Training`` as in `grouped`, with the groups of version 2: copies that were cropped, rescaled or
-    mirrored are on one side too."""
-    groups = manifests.load_groups(2).set_index("path")["group"]
+def grouped_1(manifest: pd.DataFrame, fold: int = 0) -> Split:
+    """One of five folds of ``Training`` as in `grouped`, with the groups of version 1, which miss copies that were cropped,
+    rescaled or mirrored: some of these have one side each."""
+    groups = manifests.load_groups(1).set_index("path")["group"]
     return grouped(manifest.assign(group=groups.loc[list(manifest["path"])].to_numpy()), fold)
 
 
 def by_image(manifest: pd.DataFrame, fold: int = 0) -> Split:
-    """A control of `grouped_2`: folds with as many images of each class, divided at random by image instead of by group."""
+    """A control of `grouped`: folds with as many images of each class, divided at random by image instead of by group."""
     labels = manifests.class_indices(manifest)
     chosen = []
     for label in np.unique(labels):
         rows = np.flatnonzero(~manifests.is_testing(manifest) & (labels == label))
-        sizes = [(labels[grouped_2(manifest, number).validation] == label).sum() for number in range(GROUPED_FOLDS)]
+        sizes = [(labels[grouped(manifest, number).validation] == label).sum() for number in range(GROUPED_FOLDS)]
         mixed = np.random.default_rng([SPLIT_SEED, label]).permutation(rows)
         chosen.append(np.split(mixed, np.cumsum(sizes)[:-1])[fold])
     validation = np.sort(np.concatenate(chosen))
@@ -104,12 +104,12 @@ def _folds(classes, groups):
 def testing_parts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
     """``Testing`` in three disjoint parts: a dict from the name of the part to its rows.
 
-    ``near-copies`` are near-duplicates of an image in ``Training``. ``foreign gliomas`` are gliomas that are not slices of the
-    Cheng set, whereas all gliomas in ``Training`` are. ``others`` are the remaining images.
+    ``near-copies`` are near-duplicates of an image in ``Training``, whole or aligned. ``foreign gliomas`` are gliomas that are
+    not slices of the Cheng set, whereas all gliomas in ``Training`` are. ``others`` are the remaining images.
 
     Example:
         >>> {name: len(rows) for name, rows in testing_parts(manifests.load_manifest()).items()}
-        {'near-copies': 258, 'foreign gliomas': 81, 'others': 55}
+        {'near-copies': 269, 'foreign gliomas': 78, 'others': 47}
     """
     testing = manifests.is_testing(manifest)
     near = testing & manifest["near_copy"].to_numpy(dtype=bool)
@@ -124,13 +124,13 @@ def is_foreign_glioma(manifest: pd.DataFrame) -> np.ndarray:
 
 
 def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
-    """The rows of ``Testing`` without a near-duplicate and without a known patient in ``Training``: 133 images.
+    """The rows of ``Testing`` without a near-duplicate and without a known patient in ``Training``: 118 images.
 
     None of them is of class no_tumor: each image of that class is a near-duplicate of a ``Training`` image.
 
     Example:
         >>> len(unseen_testing(manifests.load_manifest()))
-        133
+        118
     """
     testing = manifests.is_testing(manifest)
     known = set(manifest.loc[~testing, "group"])  # a group contains all images of a patient and all near-duplicates of an image
@@ -143,8 +143,8 @@ def is_unseen(paths: Iterable[str], manifest: pd.DataFrame) -> np.ndarray:
 
 
 def foreign_halves(manifest: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The foreign gliomas in two halves, as arrays of rows; no group is divided."""
-    rows = testing_parts(manifest)["foreign gliomas"]
+    """The foreign gliomas of unseen Testing in two halves, as arrays of rows; no group is divided."""
+    rows = np.intersect1d(testing_parts(manifest)["foreign gliomas"], unseen_testing(manifest))
     first, second = next(GroupKFold(2).split(rows, groups=manifest["group"].iloc[rows]))
     return rows[first], rows[second]
 
@@ -291,14 +291,14 @@ FOREIGN_ADDED = register(
         divide=foreign_added,
     )
 )
-GROUPED_2 = register(
+GROUPED_1 = register(
     Protocol(
-        "grouped_2",
-        "Grouped by patient and copies",
-        "grouped, version 2",
-        "#000000",
+        "grouped_1",
+        "Grouped by patient, version 1",
+        "grouped, version 1",
+        "#BBBBBB",
         folds=GROUPED_FOLDS,
-        divide=grouped_2,
+        divide=grouped_1,
         interval="groups",
     )
 )

@@ -29,7 +29,8 @@ GROUPS = manifests.DATA / "groups.csv"
 BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
 PUBLIC = manifests.DATA / "public.csv"  # results published by others, with their addresses
 OWN_RUNS = manifests.ROOT / "build" / "benchmark"  # of a reader's own networks
-ACCURACY = ["network", "protocol", "seeds", "accuracy", "low", "high", "seeds_low", "seeds_high"]
+ABOUT = ["network", "protocol", "precision", "seeds"]
+ACCURACY = [*ABOUT, "accuracy", "low", "high", "seeds_low", "seeds_high"]
 FURTHER = ["balanced", "mcc", "auroc", "brier", "log_loss", "at_best_epoch", "unseen_recall"]
 NOT_SHARES = ("mcc", "auroc", "brier", "log_loss")  # printed as they are; the other columns are shares of 1
 UNSEEN_LEAST = 20  # images of a class in unseen Testing, for its recall to count in `unseen_recall`
@@ -140,16 +141,16 @@ def _complete(wanted, folders, build_network, images):
 def score(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFrame:
     """One row per network and protocol. All scores are shares of 1.
 
-    Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
-    (its 95 % interval over groups), seeds_low and seeds_high (its 95 % interval over seeds; NaN for fewer than three), balanced
-    (balanced accuracy, the mean recall of the classes) and mcc (Matthews' correlation coefficient of Gorodkin, 2004, -1 to 1),
-    both cross-fitted; auroc (area under the ROC curve, each class against the rest, mean over classes), brier (the sum over
-    classes of the squared errors, 0 to 2) and log_loss (in nats), from the probabilities of the restored network, mean over
-    trainings; at_best_epoch (accuracy at the epoch chosen on the images scored, which flatters); unseen_recall (on unseen
-    Testing, the mean recall of the classes that have at least `UNSEEN_LEAST` images) and unseen_glioma, _meningioma, _pituitary
-    (the recalls). A network that always gives one answer has an unseen_recall of 0.5, though its accuracy there can be higher
-    than a good network's. The unseen columns are NaN if Testing chose the epoch or was not predicted. If the number of epochs was
-    fixed beforehand, at_best_epoch is NaN, and unseen Testing is scored.
+    Columns: network, protocol, precision (in which it trained; empty for a submission), seeds (how many), accuracy (cross-fitted:
+    see `evaluation.cross_fitted_classes`), low and high (its 95 % interval over groups), seeds_low and seeds_high (its 95 %
+    interval over seeds; NaN for fewer than three), balanced (balanced accuracy, the mean recall of the classes) and mcc
+    (Matthews' correlation coefficient of Gorodkin, 2004, -1 to 1), both cross-fitted; auroc (area under the ROC curve, each class
+    against the rest, mean over classes), brier (the sum over classes of the squared errors, 0 to 2) and log_loss (in nats), from
+    the probabilities of the restored network, mean over trainings; at_best_epoch (accuracy at the epoch chosen on the images
+    scored, which flatters); unseen_recall (on unseen Testing, the mean recall of the classes that have at least `UNSEEN_LEAST`
+    images) and unseen_glioma, _meningioma, _pituitary (the recalls). A network that always gives one answer has an unseen_recall
+    of 0.5, though its accuracy there can be higher than a good network's. The unseen columns are NaN if Testing chose the epoch
+    or was not predicted. If the number of epochs was fixed beforehand, at_best_epoch is NaN, and unseen Testing is scored.
 
     Raises:
         EvaluationError: if the runs must not be compared, or a seed lacks a fold of its protocol or has one twice.
@@ -190,6 +191,7 @@ def _score_runs(runs, manifest):
     images = scoring.image_scores(runs, manifest)
     intervals = (*comparisons.over_groups(images), *comparisons.over_seeds(images))
     row = {
+        "precision": "" if isinstance(runs[0], configs.Submission) else configs.PRECISIONS[runs[0].config.precision],
         "seeds": images["seed"].nunique(),
         "accuracy": scoring.per_image(images)["right"].mean(),
         **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals, strict=True)),
@@ -363,12 +365,12 @@ def table(manifest: pd.DataFrame, own: pd.DataFrame | None = None) -> pd.DataFra
 
 def as_markdown(scores: pd.DataFrame) -> str:
     """A table of `score` as Markdown: percentages, each accuracy followed by its intervals."""
-    shares = [name for name in scores if name not in ACCURACY[:3]]
+    shares = [name for name in scores if name not in ABOUT]
     values = scores[shares].astype(float)
     percent = (100 * values).map(lambda value: "" if np.isnan(value) else f"{value:.1f}")
     for column in NOT_SHARES:
         percent[column] = values[column].map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
-    shown = scores[["network", "protocol"]].assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
+    shown = scores[ABOUT].fillna("").assign(seeds=scores["seeds"].replace(0, "none"), accuracy=percent["accuracy"])
     for over, ends in {"over groups": ["low", "high"], "over seeds": ["seeds_low", "seeds_high"]}.items():
         shown[over] = [f"{low} to {high}" if low else "" for low, high in percent[ends].to_numpy()]
     for column in [name for name in shares if name not in ACCURACY and scores[name].notna().any()]:

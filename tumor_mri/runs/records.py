@@ -14,13 +14,13 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from tumor_mri import text
-from tumor_mri.datasets import manifests, protocols
+from tumor_mri.datasets import manifests
 from tumor_mri.runs import configs
 
 FORMAT = 1
@@ -28,7 +28,6 @@ RECORD_SIZE = 200_000  # bytes: more than one record needs
 LARGEST_UNPACKED = 50_000_000  # bytes; a record unpacks to less than 400 kB: refuse far larger files
 ARRAYS = ("val_classes", "val_probabilities", "test_probabilities", "train_classes")
 FLIPPED = ("val_flipped", "test_flipped")  # only in runs that have them
-RENAMED = {"residual": "shortcuts"}  # ingredients: name in records of version 1, name now
 PATHS = ("train_paths", "val_paths", "test_paths")
 
 
@@ -81,38 +80,9 @@ def load(path: Path | str) -> configs.Run:
     except OSError as error:
         raise RecordError(f"there is no record {path.name} to read in {path.parent}: {error.strerror}") from None
     run = decode(content, path)
-    if path.stem not in (run.config.key, _key_of_version_1(run.config)):
+    if path.stem != run.config.key:
         raise RecordError(f"{path} is the record of another run, {run.config.key}: give it that name again, or delete it")
     return run
-
-
-def _config(settings):
-    """The configuration from the settings in a record of either version."""
-    return configs.RunConfig(**settings | {"without": RENAMED.get(settings.get("without", ""), settings.get("without", ""))})
-
-
-def _key_of_version_1(config):
-    """The key of a run in version 1: it shows every setting that differs from the report's settings."""
-    parts = [config.protocol]
-    if protocols.get(config.protocol).folds > 1:
-        parts.append(f"fold{config.fold}")
-    parts += [config.network, *map(str, config.widths), f"seed{config.seed}"]
-    defaults = {field.name: field.default for field in fields(configs.RunConfig)}
-    old_names = {new: old for old, new in RENAMED.items()}
-    for name in (
-        "precision",
-        "epochs",
-        "patience",
-        "batch_size",
-        "learning_rate",
-        "train_images",
-        "recipe",
-        "without",
-    ):
-        value = getattr(config, name)
-        if value != defaults[name]:
-            parts.append(f"{name}={old_names.get(value, value)}")
-    return "-".join(parts)
 
 
 def decode(content: bytes, source: Path | str) -> configs.Run:
@@ -144,7 +114,7 @@ def decode(content: bytes, source: Path | str) -> configs.Run:
         lists = {name: arrays.pop(name).tobytes().decode().split("\n") for name in PATHS}
         settings = {name: about[name] for name in ("history", "environment", "seconds")}
         _check_settings(settings, arrays)
-        return configs.Run(config=_config(about["config"]), **settings, **lists, **arrays)
+        return configs.Run(config=configs.RunConfig(**about["config"]), **settings, **lists, **arrays)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{source} describes a run that this version does not know: {error}. Update the project") from error
 
@@ -256,18 +226,13 @@ def find(config: configs.RunConfig, folders: Sequence[Path | str]) -> configs.Ru
         >>> run.epochs_run, run.best_epoch
         (35, 25)
     """
-    paths = (path for folder in folders for path in _paths_of(config, folder))
+    paths = (path_of(config, folder) for folder in folders)
     return next((load(path) for path in paths if path.is_file()), None)
 
 
 def is_recorded(config: configs.RunConfig, folder: Path | str) -> bool:
     """Whether `folder` contains the record of a run."""
-    return any(path.is_file() for path in _paths_of(config, folder))
-
-
-def _paths_of(config, folder):
-    """The possible paths of the record of a run: with its key, and with its key of version 1."""
-    return [Path(folder) / f"{name}.npz" for name in (config.key, _key_of_version_1(config))]
+    return path_of(config, folder).is_file()
 
 
 def keep(run: configs.Run, folder: Path | str) -> configs.Run:

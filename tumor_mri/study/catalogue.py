@@ -9,8 +9,8 @@ from tumor_mri.models import networks, recipes
 from tumor_mri.runs import cluster, configs, records
 
 SEEDS = (1, 2, 3, 4, 5)  # of the networks at the centre of the report
-FEWER_SEEDS = (1, 2, 3)  # of the report's wider networks
-ONE_SEED = (1,)  # used if folds or swapped images already give repeats
+FEWER_SEEDS = (1, 2, 3)  # of the report's wider networks, and if folds already give repeats
+ONE_SEED = (1,)
 
 
 def _runs(network, protocol, seeds=SEEDS, **settings):
@@ -22,7 +22,12 @@ def _runs(network, protocol, seeds=SEEDS, **settings):
     ]
 
 
-_A, _B, _GROUPED_FOLDS = protocols.TESTING_FOLDER, protocols.TRAINING_ONLY, protocols.GROUPED
+_A, _B, _GROUPED, _GROUPED_1 = (
+    protocols.TESTING_FOLDER,
+    protocols.TRAINING_ONLY,
+    protocols.GROUPED,
+    protocols.GROUPED_1,  # the folds of version 1, on which the settings of the residual network were tried
+)
 _A_BASE = _runs("cnn", _A)
 _B_BASE = _runs("cnn", _B)
 _A_CHOSEN = _runs("cnn", _A, widths=networks.CHOSEN_WIDTHS)
@@ -31,11 +36,11 @@ _A_MORE = _runs("cnn", _A, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
 _B_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
 _B_SOME_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.SOME_MORE_WIDTHS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
-_GROUPED_BASE = _runs("cnn", _GROUPED_FOLDS, ONE_SEED)
-_GROUPED_CHOSEN = _runs("cnn", _GROUPED_FOLDS, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
+_GROUPED_BASE = _runs("cnn", _GROUPED, ONE_SEED)
+_GROUPED_CHOSEN = _runs("cnn", _GROUPED, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
 _FOREIGN = _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
-_OURS = _runs("residual", _GROUPED_FOLDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
-_LONGER = _runs("residual", _GROUPED_FOLDS, (1, 2), epochs=120) + _runs("residual", _A, epochs=120)
+_OURS = _runs("residual", _GROUPED, FEWER_SEEDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
+_LONGER = _runs("residual", _GROUPED_1, (1, 2), epochs=120) + _runs("residual", _A, epochs=120)
 _INGREDIENTS = (*recipes.PREPARED.ablations, *networks.RESIDUAL.ablations)
 _ABLATION = [
     ("residual", {}),
@@ -45,7 +50,7 @@ _ABLATION = [
     ("cnn", {}),  # the report's network and recipe
 ]
 _ABLATED = [  # on two folds, without the one on which the settings were chosen
-    configs.config_of(network, "grouped", fold=fold, **settings) for fold in (1, 2) for network, settings in _ABLATION
+    configs.config_of(network, _GROUPED_1.name, fold=fold, **settings) for fold in (1, 2) for network, settings in _ABLATION
 ]
 
 STUDIES = {
@@ -60,6 +65,8 @@ STUDIES = {
     "network-that-generalises": _GROUPED_BASE + _OURS,
     "twice-as-long": _LONGER,
     "ablation": _ABLATED,
+    "folds-by-image": _runs("residual", protocols.BY_IMAGE, ONE_SEED),  # a control of the grouped folds
+    "version-1": _runs("residual", _GROUPED_1),  # what the folds of version 1 gave
 }
 
 
