@@ -1,0 +1,47 @@
+"""What a network refuses, with an untrained network and a few scans."""
+
+import numpy as np
+import pytest
+
+from tumor_mri.datasets import download
+from tumor_mri.evaluation import corruptions, novelty
+from tumor_mri.models import preprocessing
+from tumor_mri.runs import configs, training
+from tumor_mri.study import refusals
+
+CONFIG = configs.config_of("residual", "grouped", fold=3)
+
+
+def test_the_sets_are_what_their_names_say(manifest):
+    sets = refusals.sets_of(CONFIG, manifest)
+    row = manifest.set_index("path")
+    gliomas = row.loc[sets["unseen gliomas"]]
+    assert (gliomas["class"] == "glioma_tumor").all() and gliomas["cheng_slice"].isna().all()
+    assert {path.split("/")[0] for path in sets["CT scans of Testing"]} == {"Testing"}
+    groups = [set(row.loc[sets[name], "group"]) for name in (refusals.KNOWN, "unseen gliomas", "unseen pituitary tumours")]
+    assert not groups[0] & groups[1] and not groups[1] & groups[2] and not groups[0] & groups[2]
+
+
+@pytest.mark.needs_dataset
+def test_each_scan_of_each_set_has_its_row_and_its_measures(manifest, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (len(manifest), 96, 96), dtype=np.uint8)
+    monkeypatch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: noise)
+    paths = []
+    for seed in (1, 2):
+        model = training.build_alone(lambda: training.build_network(CONFIG, (96, 96)), "float32", seed)
+        model.save(tmp_path / f"{seed}.keras")
+        paths.append(tmp_path / f"{seed}.keras")
+    sets = {name: found[:3] for name, found in refusals.sets_of(CONFIG, manifest).items()}
+    found = refusals.ask(CONFIG, paths, manifest, download.find(), sets)
+    heads = found[found["set"] != refusals.NO_HEAD]
+    assert len(heads) == 3 * (len(sets) + len(corruptions.CORRUPTIONS)) and heads["right"].notna().all()
+    assert found.loc[found["set"] == refusals.NO_HEAD, "right"].isna().all()
+    assert np.isfinite(found[list(refusals.MEASURES)].to_numpy(float)).all()
+    assert found["confidence"].between(0.25, 1).all() and found["likeness"].between(-1, 1.0001).all()
+    assert (found["agreement"] < 1e-9).all()
+    monkeypatch.setattr(refusals, "TABLE", tmp_path / "refusals.csv")
+    refusals.write(found)
+    again = refusals.read()
+    assert again["right"].tolist() == found["right"].tolist() and list(again.columns) == list(found.columns)
+    if found.loc[found["set"] == refusals.KNOWN, "right"].any():
+        assert len(novelty.refused(again, refusals.MEASURES, refusals.KNOWN)) == len(refusals.MEASURES) * found["set"].nunique()
