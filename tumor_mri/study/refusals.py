@@ -65,7 +65,7 @@ def ask(
     trained: Sequence[str | Path],
     manifest: pd.DataFrame,
     folder: str | Path,
-    sets: dict[str, list[str]],
+    sets: Mapping[str, Sequence[str]],
 ) -> pd.DataFrame:
     """The answers of a network and how familiar each scan is to it, one row per scan of each set.
 
