@@ -73,11 +73,12 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path):
 
 def test_workers_share_the_cores_and_keep_their_memory(monkeypatch):
     monkeypatch.setattr(environment, "cpu_count", lambda: 4)
-    names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
+    kept = cluster.KEEP_MEMORY
+    names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", *kept]
     with cluster._local_cluster(2, 5) as workers, Client(workers) as client:
         seen = client.run(lambda: [os.environ[name] for name in names])
         assert list(client.nthreads().values()) == [1, 1]
-    assert list(seen.values()) == [["2", "2", str(1 << 34), str(1 << 32)]] * 2
+    assert list(seen.values()) == [["2", "2", *map(str, kept.values())]] * 2
 
 
 @slow

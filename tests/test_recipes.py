@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import samples
 
-from tumor_mri.models import fingerprint, networks, recipes
+from tumor_mri.datasets import manifests
+from tumor_mri.models import fingerprint, networks, recipes, styles
 from tumor_mri.runs import training
 
 
@@ -30,3 +33,18 @@ def test_each_ingredient_can_be_left_out_and_no_other_goes_with_it(without, monk
 
     whole, less = made_of(samples.OURS), made_of(replace(samples.OURS, without=without))
     assert len([name for name in whole if whole[name] != less[name]]) == 1
+
+
+def test_the_recipe_of_the_pretrained_network_is_the_one_that_the_rule_chooses():
+    """Of the tries with three seeds, the best mean score: two thirds new patients, one third a new source."""
+    tries = pd.read_csv(manifests.DATA / "tries_pretrained.csv").dropna(subset="score")
+    folds, source = tries[["fold0", "fold1"]].mean(axis=1), tries[["source_meningioma", "source_pituitary"]].mean(axis=1)
+    assert np.allclose(tries["score"], 2 / 3 * folds + source / 3, atol=1e-4)
+    of_try = tries.groupby("try")["score"].agg(["mean", "size"])
+    single = tries[tries["seed"] == 1].set_index("try")["score"]
+    assert set(of_try.index[of_try["size"] == 3]) == set(single.nlargest(3).index)
+    chosen = of_try.loc[of_try["size"] == 3, "mean"].idxmax()
+    recipe, settings = recipes.FINE_TUNED, tries.set_index("try").loc[chosen, "differs"].iloc[0]
+    assert chosen == f"styles, {recipes.FINE_TUNED_SIDE} pixels" and f"pixels {recipes.FINE_TUNED_SIDE};" in settings
+    assert f"style {'+'.join(recipe.styles)}; style_share {recipe.style_share}" in settings
+    assert recipe.styles == tuple(styles.STYLES)
