@@ -14,6 +14,7 @@ from tumor_mri.figures.galleries import gallery
 from tumor_mri.figures.generalisation import (
     ablation,
     abstention,
+    choice,
     corrupted_scans,
     heat_on_dark,
     ingredients,
@@ -21,6 +22,7 @@ from tumor_mri.figures.generalisation import (
     maps_on_scans,
     missed_tumours,
     robustness_curves,
+    steps_down,
     tries,
     two_networks,
 )
@@ -50,6 +52,7 @@ __all__ = [
     "accuracy_by_nearest",
     "accuracy_by_part",
     "benchmark_scores",
+    "choice",
     "class_counts",
     "copy_calibration",
     "class_recalls",
@@ -84,6 +87,7 @@ __all__ = [
     "span_in_words",
     "corrupted_scans",
     "stopping_epochs",
+    "steps_down",
     "tries",
     "two_kinds_of_glioma",
     "two_networks",

@@ -98,6 +98,57 @@ def tries(table: pd.DataFrame) -> Figure:
     return style.finish(figure, sentence + ".")
 
 
+def choice(table: pd.DataFrame) -> Figure:
+    """What the tries for a network were chosen by: new patients, a new source, and the score of both; a point for each seed.
+
+    Args:
+        table: ``data/tries_pretrained.csv``. Tries without a score are left out.
+    """
+    table = table.dropna(subset="score")
+    measures = {
+        "new patients": table[["fold0", "fold1"]].mean(axis=1),
+        "new source": table[["source_meningioma", "source_pituitary"]].mean(axis=1),
+        "score of the rule": table["score"],
+    }
+    of_try = table.groupby("try")["score"].agg(["mean", "size"]).sort_values("mean", ascending=False)
+    last = of_try["size"] == of_try["size"].max()
+    figure, axes = plt.subplots(1, len(measures), sharey=True, figsize=(8.6, 0.45 * len(of_try) + 1.1))
+    for axis, (name, values) in zip(axes, measures.items(), strict=True):
+        for row, attempt in enumerate(of_try.index):
+            points, colour = 100 * values[table["try"] == attempt], "#444444" if last[attempt] else "#AAAAAA"
+            axis.plot(points, np.full(len(points), row), "o", color=colour, alpha=0.75, markeredgecolor="black", markersize=5)
+            axis.plot([points.mean()] * 2, [row - 0.3, row + 0.3], color=colour, linewidth=3)
+        axis.set_title(name)
+        style.label_rows(axis, of_try.index, "percent")
+    said = "; ".join(f"{attempt} {100 * mean:.1f}" for attempt, mean in of_try.loc[last, "mean"].items())
+    most = of_try["size"].max()
+    sentence = f"Of {len(of_try)} tries, the best {last.sum()} were trained with {most} seeds (dark). Their mean scores: {said}."
+    return style.finish(figure, sentence)
+
+
+def steps_down(steps: pd.DataFrame) -> Figure:
+    """A score that falls from step to step, as one advantage after another is taken away.
+
+    Args:
+        steps: one row per step, in order. Columns: step (its name), taken (what it takes away from the one before; empty for the
+            first), score, low and high (its 95 % interval over groups), of 1.
+    """
+    figure, axis = plt.subplots(figsize=(8, 0.55 * len(steps) + 1.0))
+    percent = 100 * steps[["score", "low", "high"]].to_numpy()
+    right = percent[:, 2].max() + 1
+    for row, (score, low, high) in enumerate(percent):
+        before = percent[row - 1, 0] if row else score
+        axis.barh(row, before - score, left=score, height=0.5, color="#E8B5A0" if before >= score else "#B5D5C0")
+        axis.plot([low, high], [row] * 2, color="#444444", linewidth=3, solid_capstyle="butt")
+        axis.plot(score, row, "o", color="#444444", markeredgecolor="black", markersize=8)
+        if row:
+            axis.annotate(f"{score - before:+.1f}: {steps['taken'].iloc[row]}", (right, row), va="center", fontsize=9)
+    style.label_rows(axis, steps["step"], "correct (%), with 95 % intervals over groups")
+    axis.set_xlim(right=right)
+    said = [f"{name} {style.span_in_words(*values)}" for name, values in zip(steps["step"], percent, strict=True)]
+    return style.finish(figure, f"Correct in percent (95 % interval over groups): {'; '.join(said)}.")
+
+
 def _below(words):
     return f",\n{words}" if words else ""
 
