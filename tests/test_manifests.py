@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import samples
 
+from tumor_mri.audit import near_copies, scans
 from tumor_mri.datasets import download, manifests
 
 
@@ -71,17 +72,35 @@ def test_the_real_images_are_the_manifests(manifest):
 
 def test_the_datasheet_counts_the_ct_scans(manifest):
     paths = pd.read_csv(manifests.DATA / "ct_scans.csv")["path"]
-    scans = manifest.set_index("path").loc[paths]  # each is an image of the manifest
-    assert paths.is_unique and scans["cheng_slice"].isna().all()  # the Cheng set is MRI
-    same = manifest["sha256"].isin(scans["sha256"])
+    ct = manifest.set_index("path").loc[paths]  # each is an image of the manifest
+    assert paths.is_unique and ct["cheng_slice"].isna().all()  # the Cheng set is MRI
+    same = manifest["sha256"].isin(ct["sha256"])
     assert set(manifest["path"][same]) == set(paths)  # with every file of the same bytes
-    count = scans.groupby(["split", "class"]).size()
+    count = ct.groupby(["split", "class"]).size()
     none = manifest[manifest["class"] == "no_tumor"].groupby("split").size()
     said = " ".join((manifests.DATA / "README.md").read_text(encoding="utf-8").split())
     assert f"- {len(paths)} files are CT, not MRI (`ct_scans.csv`):" in said
     in_training = f"{count['Training', 'no_tumor']} of the {none['Training']}"
     assert f"{in_training} scans without a tumour in `Training`" in said
     assert f"and {count['Testing', 'no_tumor']} of the {none['Testing']} in `Testing`" in said
-    assert count["Training", "meningioma_tumor"] == count["Testing", "meningioma_tumor"] == 5
-    assert count["Testing", "glioma_tumor"] == 3 and count.sum() == 31 + 29 + 5 + 5 + 3
-    assert f"{in_training} are CT" in " ".join((manifests.ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").split())
+    meningiomas = count["Training", "meningioma_tumor"]
+    assert meningiomas == count["Testing", "meningioma_tumor"] and f"{meningiomas} meningiomas in each folder" in said
+    assert f"and {count['Testing', 'glioma_tumor']} gliomas of `Testing`" in said and len(count) == 5
+    card = " ".join((manifests.ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").split())
+    assert f"{in_training} are CT" in card and f"scans without a tumour and {meningiomas} meningiomas are CT" in card
+
+
+@pytest.mark.needs_dataset
+def test_the_datasheet_counts_the_copies_within_testing(manifest):
+    row = pd.Series(range(len(manifest)), index=manifest["path"])
+    testing = manifests.is_testing(manifest)
+    whole = near_copies.near_copy_pairs(scans.manifest_thumbnails(download.find(), manifest))
+    aligned = pd.read_csv(manifests.DATA / "aligned_copies.csv")
+    aligned = aligned.assign(first=row[aligned["first"]].to_numpy(), second=row[aligned["second"]].to_numpy())
+    found = []
+    for pairs in (whole, aligned):
+        both = pairs[testing[pairs["first"]] & testing[pairs["second"]]]
+        found.append(set(both["first"]) | set(both["second"]))
+    said = " ".join((manifests.DATA / "README.md").read_text(encoding="utf-8").split())
+    assert f"- {len(found[0] | found[1])} of the {testing.sum()} Testing images have a near-copy within `Testing`:" in said
+    assert f"{len(found[0])} match as whole images, {len(found[1] - found[0])} more only after one is cropped" in said

@@ -5,6 +5,7 @@ import pytest
 
 from tumor_mri._keras import keras
 from tumor_mri.models import networks
+from tumor_mri.runs import training
 
 
 def test_the_base_network_is_the_reports():
@@ -51,20 +52,26 @@ def test_a_residual_stage_begins_as_its_shortcut():
     assert not np.array_equal(plain.predict(scans, verbose=0), before)
 
 
-def test_the_reports_network_on_one_channel_is_the_same_network():
-    """The same answers for three equal channels, and after some steps of training the same weights but for rounding."""
-    whole = networks.build_cnn((4, 4, 4, 8), (40, 40, 3), pool_first=True)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])  # three digits
+def test_the_reports_network_on_one_channel_is_the_same_network(precision, tolerance):
+    """The same answers for three equal channels; after some steps with dropout, the same weights but for rounding."""
+    whole = training.build_alone(lambda: networks.build_cnn((4, 4, 4, 8), (40, 40, 3), pool_first=True), precision, seed=1)
+    keras.config.set_dtype_policy(precision)
     grey = networks.on_one_channel(whole)
+    keras.config.set_dtype_policy("float32")
     scans = np.random.default_rng(0).integers(0, 256, (16, 40, 40, 1)).astype(np.float32)
     three, truth = scans.repeat(3, axis=-1), np.eye(4, dtype=np.float32)[np.arange(16) % 4]
-    np.testing.assert_allclose(grey.predict(scans, verbose=0), whole.predict(three, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(grey.predict(scans, verbose=0), whole.predict(three, verbose=0), atol=tolerance)
     before = whole.get_weights()
     for model, shown in ((whole, three), (grey, scans)):
-        for layer in model.layers:
-            if layer.__class__.__name__ == "Dropout":
-                layer.rate = 0.0
         model.compile(keras.optimizers.SGD(0.05), "categorical_crossentropy")
         model.fit(shown, truth, epochs=3, batch_size=16, shuffle=False, verbose=0)
     for old, ours, theirs in zip(before, grey.get_weights(), whole.get_weights(), strict=True):
         assert np.abs(theirs - old).max() > 1e-4
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        np.testing.assert_allclose(ours, theirs, atol=tolerance)
+
+
+def test_only_a_network_of_three_channels_is_put_on_one():
+    for model in (networks.build_cnn((4, 4, 4, 4), (40, 40, 1)), networks.build_residual((32, 32, 3))):
+        with pytest.raises(ValueError, match="does not begin with a rescaling and a convolution of three channels"):
+            networks.on_one_channel(model)

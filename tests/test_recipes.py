@@ -1,5 +1,6 @@
 """The two recipes: their ingredients, and how the weights move."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pandas as pd
 import pytest
 import samples
 
+import tools.tries
 from tumor_mri.datasets import manifests
-from tumor_mri.models import fingerprint, networks, recipes, styles
+from tumor_mri.models import efficientnet, fingerprint, networks, recipes, styles
 from tumor_mri.runs import training
 
 
@@ -48,3 +50,9 @@ def test_the_recipe_of_the_pretrained_network_is_the_one_that_the_rule_chooses()
     assert chosen == f"styles, {recipes.FINE_TUNED_SIDE} pixels" and f"pixels {recipes.FINE_TUNED_SIDE};" in settings
     assert f"style {'+'.join(recipe.styles)}; style_share {recipe.style_share}" in settings
     assert recipe.styles == tuple(styles.STYLES)
+    attempt, network = tools.tries.TRIES[chosen], inspect.signature(efficientnet.build_efficientnet).parameters
+    tried = attempt.pixels, attempt.epochs, attempt.learning_rate, attempt.weight_decay, attempt.label_smoothing
+    settings = recipes.FINE_TUNED_SIDE, recipe.epochs, recipe.learning_rate, recipes.WEIGHT_DECAY, recipes.LABEL_SMOOTHING
+    assert tried == settings and recipe.warm_up == 1 and attempt.equalised
+    assert all(getattr(attempt, name) == network[name].default for name in ("pooling", "dropout", "drop_path", "weights"))
+    assert not (attempt.mixup or attempt.ema or attempt.frozen or attempt.mixstyle)  # the recipe has none of these

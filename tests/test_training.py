@@ -40,6 +40,27 @@ def test_pooling_before_relu_changes_no_bit(precision):
     assert not np.array_equal(trained[0][1], start[0])  # something was learned
 
 
+def test_the_saved_network_answers_as_the_run_did(noise, manifest, tmp_path):
+    """Though another network trained in its place: its weights are copied back."""
+    config = replace(samples.TINY, precision="float32", epochs=1)
+    run = training.train(config, noise, manifest, progress=False, save_to=tmp_path / "trained.keras")
+    model = training.load_trained(config, noise.shape[1:], tmp_path / "trained.keras")
+    rows = manifest.reset_index().set_index("path").loc[run.val_paths[:50], "index"]
+    answers = model.predict(noise[rows][..., None].repeat(3, axis=-1), verbose=0)
+    assert np.allclose(answers, run.val_probabilities[:50], atol=1e-5)
+
+
+def test_a_faster_network_with_other_weights_is_refused_before_it_trains(noise, manifest, monkeypatch):
+    from tumor_mri._keras import keras
+
+    def reset(model):
+        return keras.models.clone_model(model)  # with weights of its own
+
+    monkeypatch.setitem(networks.NETWORKS, "cnn", replace(networks.CNN, faster=reset))
+    with pytest.raises(ValueError, match="the faster network of 'cnn' does not have its weights in the same order"):
+        training.train(samples.TINY, noise, manifest, progress=False)
+
+
 def test_same_seed_same_bits(run, noise, manifest):
     again = training.train(samples.TINY, noise, manifest, progress=False)
     assert again.history["loss"] == run.history["loss"]

@@ -93,8 +93,9 @@ def _check_shapes(run, manifest):
 
 
 def check_comparable(runs: Sequence[Scored], manifest: pd.DataFrame) -> None:
-    """Check each run, and that all were trained with the same backend and dataset, each in the precision of its recipe or all in
-    the same other one.
+    """Check each run, and that all were trained with the same backend and dataset.
+
+    Precisions may differ only if each run has that of its recipe; a table of networks then names them.
 
     Raises:
         EvaluationError: naming what differs.

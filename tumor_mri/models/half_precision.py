@@ -1,12 +1,14 @@
 """Half the bytes for a trained network: its kernels are stored as float16, everything else as float32. It computes in float32.
 
-An export to ONNX multiplies the kernel of a convolution by the scale of the normalisation that follows it. A kernel that was
-rounded before would no longer be one of float16. So the scale is moved into the kernel first, and the result is rounded: Keras
-and ONNX then compute with the same kernels.
+An export to ONNX multiplies the kernel of a convolution by the scale of the normalisation that follows it. A kernel rounded
+before that would no longer fit float16 exactly. So the scale is moved into the kernel first, and the result is rounded: Keras and
+ONNX then compute with the same kernels.
 """
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,20 +23,22 @@ if TYPE_CHECKING:
 def round_kernels(model: keras.Model) -> None:
     """Round the kernels of a network to float16, in place, after the scales of normalisations were moved into them.
 
-    The normalisation keeps its function in training too: it is told the mean and the variance of what the new kernel gives.
+    A scale is moved if it follows a convolution without bias and activation whose output nothing else uses; others stay where
+    they are. The normalisation keeps its function in training too, up to rounding and its epsilon: its mean and variance become
+    those of the scaled kernel's output.
 
     Args:
         model: a functional model in float32.
 
     Raises:
-        OverflowError: if a kernel has a value that float16 cannot hold.
+        OverflowError: if a kernel has a value that float16 cannot hold: infinite, NaN or beyond 65504.
     """
     from tumor_mri._keras import keras
 
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             producer = layer.input._keras_history.operation
-            if isinstance(producer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D) and not producer.use_bias:
+            if _may_move(producer, layer):
                 _move_scale(producer, layer)
     for layer in model.layers:
         if hasattr(layer, "kernel"):
@@ -42,17 +46,33 @@ def round_kernels(model: keras.Model) -> None:
                 rounded = np.asarray(layer.kernel).astype(np.float16).astype(np.float32)
             if not np.isfinite(rounded).all():
                 raise OverflowError(
-                    f"the kernel of {layer.name} has values above {np.finfo(np.float16).max:.0f}, the most of float16"
+                    f"the kernel of {layer.name} has values that float16 cannot hold: infinite, NaN or beyond 65504"
                 )
             layer.kernel.assign(rounded)
 
 
+def _may_move(producer, normalisation):
+    """Whether a normalisation's scale can be moved into the layer before it, and nothing else would change."""
+    from tumor_mri._keras import keras
+
+    return (
+        isinstance(producer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
+        and not producer.use_bias
+        and producer.activation is keras.activations.linear
+        and len(producer._outbound_nodes) == 1
+        and normalisation.scale
+        and normalisation.center
+    )
+
+
 def _move_scale(convolution, normalisation):
     """Multiply the kernel of a convolution by the scale of the normalisation after it, which then has a scale of 1."""
+    from tumor_mri._keras import keras
+
     gamma, beta, mean, variance = (values.astype(np.float64) for values in normalisation.get_weights())
     scale = gamma / np.sqrt(variance + normalisation.epsilon)
     kernel = np.asarray(convolution.kernel)
-    along = scale[:, None] if len(scale) != kernel.shape[-1] else scale  # a depthwise kernel ends in its multiplier, 1
+    along = scale.reshape(kernel.shape[2:]) if isinstance(convolution, keras.layers.DepthwiseConv2D) else scale
     convolution.kernel.assign((kernel * along).astype(np.float32))
     variance = variance * scale**2
     new = np.sqrt(variance + normalisation.epsilon), beta, mean * scale, variance
@@ -65,6 +85,9 @@ def write(model: keras.Model, path: Path | str) -> None:
     Args:
         model: after `round_kernels`.
         path: ends in ``.npz``.
+
+    Raises:
+        ValueError: if a kernel does not fit float16 exactly.
     """
     arrays = {f"{number:03d}": _stored(values) for number, values in enumerate(model.get_weights())}
     with text.whole(path) as temporary, temporary.open("wb") as file:
@@ -72,18 +95,27 @@ def write(model: keras.Model, path: Path | str) -> None:
 
 
 def _stored(values):
-    return values.astype(np.float16) if values.ndim > 1 else values
+    if values.ndim < 2:
+        return values
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if not np.array_equal(half, values):
+        raise ValueError("the kernels do not fit float16 exactly: call round_kernels first")
+    return half
 
 
 def read(model: keras.Model, path: Path | str) -> None:
     """Give a network the weights of a file that `write` wrote.
 
     Raises:
-        ValueError: if they are those of another network.
+        ValueError: if the file is damaged, or holds those of another network.
         OSError: if the file cannot be read.
     """
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = [stored[name] for name in sorted(stored.files)]
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = [stored[name] for name in sorted(stored.files)]
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{Path(path).name} holds no weights: {text.one_line(error)[:200]}") from error
     shapes = [tuple(weight.shape) for weight in model.weights]
     if [values.shape for values in arrays] != shapes:
         raise ValueError(f"{len(arrays)} arrays whose shapes are not those of the {len(shapes)} weights of {model.name}")

@@ -57,7 +57,7 @@ def _producer(model, tensor):
 
 
 def write(model: keras.Model, path: Path | str) -> None:
-    """Export a network to ONNX. Kernels that float16 holds are stored in it, and made float32 again when a session is opened.
+    """Export a network to ONNX. Kernels that float16 represents exactly are stored so; a session makes them float32 again.
 
     Args:
         model: as for `with_outputs`, in float32; after `half_precision.round_kernels` its file is half as large.
@@ -90,7 +90,7 @@ def _with_names(exported):
 
 
 def _with_half_kernels(exported):
-    """The exported graph with each kernel in float16, if it changes by no more than float32 rounds."""
+    """The exported graph with each kernel in float16, if that changes it by no more than `FLOAT32_ROUNDING`."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph, casts = exported.graph, []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +104,7 @@ def load_keras(folder: Path | str = FOLDER) -> keras.Model:
     model = networks.get(NETWORK).build(whole, (*size(), recipe().channels), len(DATASET.classes))
     try:
         half_precision.read(model, folder / MODEL)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise PredictionError(f"{MODEL} in {folder} holds no weights of this network: {text.one_line(error)[:200]}") from error
     return model
 

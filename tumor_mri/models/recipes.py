@@ -9,10 +9,10 @@
 ``fine_tuned``: the same for a pretrained network, with fewer epochs, a lower learning rate, larger scans and changes of style
 (see `styles`). ``data/tries_pretrained.csv`` holds what was tried, and the rule by which it was chosen.
 
-``public``: a pretrained network as public notebooks on this dataset fine-tune it, after the one that others name as their model
-(https://www.kaggle.com/code/jaykumar1607/brain-tumor-mri-classification-tensorflow-cnn): whole scans of 150 x 150 pixels, Adam,
-12 epochs, no data augmentation. There, the learning rate is reduced when the accuracy on some images stops rising; here it falls
-on a cosine, so no image is used to choose anything.
+``public``: a pretrained network as public notebooks on this dataset fine-tune it, following the one that others cite as their
+model (https://www.kaggle.com/code/jaykumar1607/brain-tumor-mri-classification-tensorflow-cnn): whole scans of 150 x 150 pixels,
+Adam, 12 epochs, no data augmentation. There, the learning rate is reduced when the accuracy on some images stops rising; here it
+follows cosine decay, so no image is used to choose anything.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Recipe:
         ablations: ingredients that can be left out, for the setting ``without``.
         warm_up: epochs in which the learning rate rises; at most half of a run.
         mirrored: whether training includes mirrored scans; a run then also records its predictions for mirrored images.
-        epochs, patience, batch_size, learning_rate, precision: default settings of a run, see `runs.configs`.
+        epochs, patience, batch_size, learning_rate, precision: default settings of a run, see `runs.configs`. The names of
+            records depend on them: do not change them once a run is recorded.
     """
 
     name: str
@@ -143,7 +144,7 @@ def _adamw_with_cosine(config, steps):
 
 
 def _adam_with_cosine(config, steps):
-    """Adam with a learning rate that falls to zero on a cosine."""
+    """Adam with cosine decay of the learning rate."""
     from tumor_mri._keras import keras
 
     return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * steps))

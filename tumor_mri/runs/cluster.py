@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from tumor_mri import text
 from tumor_mri.runs import checkpoints, configs, environment, records, training
 
-MEMORY_PER_RUN = 2.5e9  # bytes, measured and rounded up
+MEMORY_PER_RUN = 2.5e9  # bytes, measured for the report's network and rounded up
 PATIENCE = 30  # seconds to wait for the scheduler and its workers
 TOPIC = "tumor_mri.epoch"
 SHOWN = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation"}  # metrics of the last epoch that the bar shows

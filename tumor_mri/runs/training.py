@@ -45,9 +45,9 @@ def train(
             None does not keep it.
 
     Raises:
-        ValueError: for an unknown network, for images of another type or number, or if `build` returns no Keras model, a model
-            with other inputs or outputs, one that computes in another precision or has a ``train_step`` of its own, or one whose
-            outputs are not probabilities.
+        ValueError: for an unknown network or one whose `faster` changes the weights, for images of another type or number, or if
+            `build` returns no Keras model, a model with other inputs or outputs, one that computes in another precision or has a
+            ``train_step`` of its own, or one whose outputs are not probabilities.
         FloatingPointError: if the training loss is not finite.
         DatasetError: if there are no images.
     """
@@ -71,13 +71,15 @@ def train(
             )
         faster = None if build else networks.get(config.network).faster
         trained = faster(inner) if faster else inner
+        if trained is not inner and not _same_weights(inner, trained):
+            raise ValueError(f"the faster network of {config.network!r} does not have its weights in the same order")
         return inner, trained, _grey_input(trained, images.shape[1:], len(manifests.get(config.dataset).classes))
 
     batches = _shuffled_batches(images, labels, train_rows, config)
     inner, trained, model = build_alone(build_with_grey_input, config.precision, config.seed)
-    if type(inner).train_step is not keras.Model.train_step:
+    if any(type(one).train_step is not keras.Model.train_step for one in (inner, trained)):
         raise ValueError("the network has a train_step of its own, which this training does not use: build a network without one")
-    computed = fingerprint.computes_in(inner)
+    computed = fingerprint.computes_in(trained)
     if not fingerprint.is_precision(config.precision, computed):
         raise ValueError(
             f"the network computes in {' and '.join(computed)}, and {config.precision} was asked for: leave the dtype of its "
@@ -136,6 +138,11 @@ def train(
         val_flipped=predict(split.validation, flipped=True) if recipe.mirrored else None,
         test_flipped=predict(testing, flipped=True) if recipe.mirrored else None,
     )
+
+
+def _same_weights(model, other):
+    ours, theirs = model.get_weights(), other.get_weights()
+    return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
 
 
 def _check_images(images, manifest):
