@@ -55,4 +55,16 @@ except ImportError as error:
 _check("keras", keras.__version__)
 if keras.backend.backend() == "tensorflow":
     _check("tensorflow", sys.modules["tensorflow"].__version__)
-__all__ = ["keras"]
+
+
+def copy_state(model, other):
+    """Give a network the weights of `model`, which has the same layers, and the states of its random numbers, for dropout.
+
+    Raises:
+        ValueError: if the two differ in the number of their variables, or in a shape.
+    """
+    for theirs, ours in zip(model.variables, other.variables, strict=True):
+        ours.assign(theirs)
+
+
+__all__ = ["copy_state", "keras"]

@@ -198,7 +198,7 @@ def with_fused_normalisation(model: keras.Model) -> keras.Model:
     Returns:
         A model with copies of the weights, in the same order. With another backend than TensorFlow it is the network itself.
     """
-    from tumor_mri._keras import keras
+    from tumor_mri._keras import copy_state, keras
 
     if keras.backend.backend() != "tensorflow":
         return model
@@ -208,8 +208,7 @@ def with_fused_normalisation(model: keras.Model) -> keras.Model:
         return kind.from_config(layer.get_config())
 
     faster = keras.models.clone_model(model, clone_function=made)
-    for theirs, ours in zip(model.variables, faster.variables, strict=True):  # with the states of random numbers, for dropout
-        ours.assign(theirs)
+    copy_state(model, faster)
     return faster
 
 

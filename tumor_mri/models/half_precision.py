@@ -42,13 +42,18 @@ def round_kernels(model: keras.Model) -> None:
                 _move_scale(producer, layer)
     for layer in model.layers:
         if hasattr(layer, "kernel"):
-            with np.errstate(over="ignore"):
-                rounded = np.asarray(layer.kernel).astype(np.float16).astype(np.float32)
+            rounded = _half(np.asarray(layer.kernel)).astype(np.float32)
             if not np.isfinite(rounded).all():
                 raise OverflowError(
                     f"the kernel of {layer.name} has values that float16 cannot hold: infinite, NaN or beyond 65504"
                 )
             layer.kernel.assign(rounded)
+
+
+def _half(values):
+    """Values as float16, infinite if they are too large for it."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16)
 
 
 def _may_move(producer, normalisation):
@@ -97,8 +102,7 @@ def write(model: keras.Model, path: Path | str) -> None:
 def _stored(values):
     if values.ndim < 2:
         return values
-    with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
+    half = _half(values)
     if not np.array_equal(half, values):
         raise ValueError("the kernels do not fit float16 exactly: call round_kernels first")
     return half

@@ -89,7 +89,7 @@ def on_one_channel(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: if the model does not begin with a rescaling and a convolution, or takes one channel already.
     """
-    from tumor_mri._keras import keras
+    from tumor_mri._keras import copy_state, keras
 
     class SummedConv2D(keras.layers.Conv2D):
         def build(self, input_shape):
@@ -105,8 +105,7 @@ def on_one_channel(model: keras.Model) -> keras.Model:
     kinds = {first: SummedConv2D}
     layers = [kinds.get(layer, type(layer)).from_config(layer.get_config()) for layer in model.layers]
     faster = keras.Sequential([keras.Input((*model.input_shape[1:3], 1)), *layers])
-    for theirs, ours in zip(model.variables, faster.variables, strict=True):  # with the states of random numbers, for dropout
-        ours.assign(theirs)
+    copy_state(model, faster)
     return faster
 
 

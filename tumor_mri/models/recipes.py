@@ -159,8 +159,12 @@ def _cross_entropy(label_smoothing):
     return loss
 
 
+# how a recipe shows scans: its functions ``load`` and ``view``
+_WHOLE = {"load": lambda manifest, without: decoding.load_images(manifest), "view": _resized}
+
+
 def _prepared(side):
-    """How a recipe shows prepared scans of `side` pixels: its functions ``load`` and ``view``."""
+    """As `_WHOLE`, for prepared scans of `side` pixels."""
 
     def how(without):
         return {"crop": without != "crop", "equalised": without != "equalisation", "side": side}
@@ -175,8 +179,7 @@ REPORT = register(
     Recipe(
         "report",
         "whole scans",
-        load=lambda manifest, without: decoding.load_images(manifest),
-        view=_resized,
+        **_WHOLE,
         channels=3,
         optimizer=_adam,
         loss=_cross_entropy(0.0),
@@ -221,8 +224,7 @@ PUBLIC = register(
     Recipe(
         "public",
         "whole scans, public recipe",
-        load=lambda manifest, without: decoding.load_images(manifest),
-        view=_resized,
+        **_WHOLE,
         channels=1,
         optimizer=_adam_with_cosine,
         loss=_cross_entropy(0.0),

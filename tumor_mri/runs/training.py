@@ -113,11 +113,10 @@ def train(
         last = {name: values[-1] for name, values in keeper.history.items()}
         callbacks.append(_progress_callback(config, first) if progress is True else _reporting_callback(progress, first, last))
     model.fit(batches, initial_epoch=first, epochs=config.epochs, callbacks=callbacks, verbose=0, shuffle=False)
-    if trained is not inner:
-        inner.set_weights(trained.get_weights())
     logs, earlier = keeper.history, sum(state["history"]["seconds"]) if state else 0.0
 
     if save_to is not None:
+        inner.set_weights(trained.get_weights())  # another network may have trained in its place
         with text.whole(save_to) as temporary:
             inner.save(temporary)
     testing = np.flatnonzero(manifests.is_testing(manifest))

@@ -165,9 +165,10 @@ def _make_pictures_small(notebook):
 def _describe(notebook):
     """Give every picture the sentence that its cell prints as its alternative text, for screen readers in Jupyter too."""
     for cell in notebook.cells:
+        said = notebook_files.printed(cell)
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                output.metadata.setdefault("image/png", {})["alt"] = notebook_files.printed(cell)
+                output.metadata.setdefault("image/png", {})["alt"] = said
 
 
 def _resized(picture: bytes, width: int) -> bytes:
