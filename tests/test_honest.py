@@ -117,7 +117,7 @@ def test_an_interval_is_over_seeds_from_three_on(scores):
     base = scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)]
     mean, low, high, over = comparisons.mean_and_interval(base)
     expected = stats.interval(base.groupby("seed")["right"].mean())
-    assert (mean, high - mean, over) == (expected[0], pytest.approx(expected[1]), "seeds")
+    assert (mean, high - mean, over) == (pytest.approx(expected[0]), pytest.approx(expected[1]), "seeds")
     one = base[base["seed"] == 1]
     assert comparisons.mean_and_interval(one)[1:3] == stats.group_interval(one["right"], one["group"])
     assert comparisons.mean_and_interval(one)[3] == "groups" and np.isnan(comparisons.over_seeds(one)).all()
@@ -184,16 +184,18 @@ def test_recalls_and_their_differences(scores):
     assert (lost.loc[["meningioma", "pituitary"], ["difference", "low", "high"]] == 0).all(axis=None)
 
 
-def _as_float32(run):
+def _as_bfloat16(run):
     return replace(
-        run, config=replace(run.config, precision="float32"), environment=run.environment | {"computes_in": ["float32"]}
+        run,
+        config=replace(run.config, precision="mixed_bfloat16"),
+        environment=run.environment | {"computes_in": ["bfloat16", "float32"]},
     )
 
 
 def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     base = [run for run in runs if run.config.protocol == "training_only" and run.config.widths == (32, 64, 128, 128)]
-    exact = [_as_float32(run) for run in base]
-    pairs = comparisons.precision_scores([*base, *exact], manifest)
+    rough = [_as_bfloat16(run) for run in base]
+    pairs = comparisons.precision_scores([*base, *rough], manifest)
     assert set(pairs["network"]) == {"mixed_bfloat16", "float32"}
     same = comparisons.network_differences(pairs, reference="float32")
     assert (same["network"].tolist(), same["pairs"].tolist()) == (["mixed_bfloat16"], [len(base)])
@@ -202,14 +204,14 @@ def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     lost = comparisons.network_differences(worse, reference="float32").iloc[0]
     assert lost["high"] < -8 and lost["difference"] == pytest.approx(-10 * pairs["right"].mean())
     with pytest.raises(scoring.EvaluationError, match="precisions"):
-        scoring.image_scores([*base, *exact], manifest)
+        scoring.image_scores([*base, *rough], manifest)
     with pytest.raises(scoring.EvaluationError, match="each seed needs"):
-        comparisons.precision_scores([*base, exact[0]], manifest)
+        comparisons.precision_scores([*base, rough[0]], manifest)
     with pytest.raises(scoring.EvaluationError, match="each seed needs"):
         comparisons.precision_scores(base, manifest)
-    other = [replace(run, config=replace(run.config, widths=(25, 50, 100, 100))) for run in exact]
+    other = [replace(run, config=replace(run.config, widths=(25, 50, 100, 100))) for run in rough]
     with pytest.raises(scoring.EvaluationError, match="settings"):
         comparisons.precision_scores([*base, *other], manifest)
-    elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in exact]
+    elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in rough]
     with pytest.raises(scoring.EvaluationError, match="backends"):
         comparisons.precision_scores([*base, *elsewhere], manifest)

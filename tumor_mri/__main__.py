@@ -418,7 +418,7 @@ def _claims(options):
     from tumor_mri.site import documents
     from tumor_mri.study import catalogue, claims
 
-    verdicts = claims.verdicts(catalogue.recorded("claims"), manifests.load_manifest())
+    verdicts = claims.verdicts(catalogue.recorded("sweep-widths"), manifests.load_manifest())
     for verdict in verdicts:
         print(verdict)
     if options.write:

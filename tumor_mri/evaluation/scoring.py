@@ -93,17 +93,14 @@ def _check_shapes(run, manifest):
 
 
 def check_comparable(runs: Sequence[Scored], manifest: pd.DataFrame) -> None:
-    """Check each run, and that all were trained with the same backend and dataset.
-
-    Precisions may differ only if each run has that of its recipe; a table of networks then names them.
+    """Check each run, and that all were trained in the same precision, with the same backend and dataset.
 
     Raises:
         EvaluationError: naming what differs.
     """
     for run in runs:
         check(run, manifest)
-    if any("precision" in run.config.unusual_settings() for run in runs):
-        refuse_mixture("precisions", [run.config.precision for run in runs])
+    refuse_mixture("precisions", [run.config.precision for run in runs])
     refuse_mixtures_of_environments(runs)
 
 

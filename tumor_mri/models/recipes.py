@@ -54,8 +54,8 @@ class Recipe:
         ablations: ingredients that can be left out, for the setting ``without``.
         warm_up: epochs in which the learning rate rises; at most half of a run.
         mirrored: whether training includes mirrored scans; a run then also records its predictions for mirrored images.
-        epochs, patience, batch_size, learning_rate, precision: default settings of a run, see `runs.configs`. The names of
-            records depend on them: do not change them once a run is recorded.
+        epochs, patience, batch_size, learning_rate: default settings of a run, see `runs.configs`. The names of records depend
+            on them: do not change them once a run is recorded.
     """
 
     name: str
@@ -75,7 +75,6 @@ class Recipe:
     patience: int | None = 10
     batch_size: int = 32
     learning_rate: float = 1e-3
-    precision: str = "mixed_bfloat16"
 
     def families_of(self, config: Any) -> tuple[str, ...]:
         """The families of data augmentation that a run uses: all except the one left out by its `runs.configs.RunConfig`."""
@@ -217,7 +216,6 @@ FINE_TUNED = register(
         epochs=12,
         patience=None,
         learning_rate=5e-4,
-        precision="float32",  # bfloat16 takes twice as long on a processor: depthwise convolutions have no fast operation in it
     )
 )
 PUBLIC = register(
@@ -230,6 +228,5 @@ PUBLIC = register(
         loss=_cross_entropy(0.0),
         epochs=12,
         patience=None,
-        precision="float32",
     )
 )

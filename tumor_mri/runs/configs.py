@@ -42,15 +42,15 @@ class RunConfig:
     Example:
         >>> RunConfig("grouped", fold=3, seed=2).key
         'grouped-fold3-cnn-32-64-128-128-seed2'
-        >>> RunConfig("grouped", fold=3, precision="float32").label
-        '32/64/128/128, float32'
+        >>> RunConfig("grouped", fold=3, precision="mixed_bfloat16").label
+        '32/64/128/128, bfloat16'
     """
 
     protocol: str
     widths: tuple[int, ...] = networks.BASE_WIDTHS
     seed: int = 1
     fold: int = 0
-    precision: str = "mixed_bfloat16"
+    precision: str = "float32"
     epochs: int = 60
     patience: int | None = 10
     batch_size: int = 32
@@ -148,7 +148,7 @@ def usual_settings(network: str, recipe: str) -> dict:
     registered, trained = networks.NETWORKS.get(network), recipes.get(recipe)
     own = registered.recipe if registered else networks.DEFAULT_RECIPE
     return {
-        "precision": trained.precision,
+        "precision": "float32",
         "epochs": trained.epochs,
         "patience": trained.patience,
         "batch_size": trained.batch_size,

@@ -254,7 +254,7 @@ def _answer(readme):
 
 def _verdicts():
     """The verdicts on the report's claims, from the committed records: a site never trains."""
-    return claims.verdicts(catalogue.recorded("claims"), manifests.load_manifest())
+    return claims.verdicts(catalogue.recorded("sweep-widths"), manifests.load_manifest())
 
 
 def style(code: str = ".highlight") -> str:

@@ -22,12 +22,7 @@ def _runs(network, protocol, seeds=SEEDS, **settings):
     ]
 
 
-_A, _B, _GROUPED, _GROUPED_1 = (
-    protocols.TESTING_FOLDER,
-    protocols.TRAINING_ONLY,
-    protocols.GROUPED,
-    protocols.GROUPED_1,  # the folds of version 1, on which the settings of the residual network were tried
-)
+_A, _B, _GROUPED = protocols.TESTING_FOLDER, protocols.TRAINING_ONLY, protocols.GROUPED
 _A_BASE = _runs("cnn", _A)
 _B_BASE = _runs("cnn", _B)
 _A_CHOSEN = _runs("cnn", _A, widths=networks.CHOSEN_WIDTHS)
@@ -36,21 +31,37 @@ _A_MORE = _runs("cnn", _A, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
 _B_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
 _B_SOME_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.SOME_MORE_WIDTHS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
-_GROUPED_BASE = _runs("cnn", _GROUPED, ONE_SEED)
+_GROUPED_BASE = _runs("cnn", _GROUPED, FEWER_SEEDS)
 _GROUPED_CHOSEN = _runs("cnn", _GROUPED, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
-_FOREIGN = _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
-_OURS = _runs("residual", _GROUPED, FEWER_SEEDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
-_LONGER = _runs("residual", _GROUPED_1, (1, 2), epochs=120) + _runs("residual", _A, epochs=120)
-_INGREDIENTS = (*recipes.PREPARED.ablations, *networks.RESIDUAL.ablations)
-_ABLATION = [
-    ("residual", {}),
-    *(("residual", {"without": name}) for name in _INGREDIENTS),
+_OURS = [
+    run
+    for name in ("residual", "lite0")
+    for run in _runs(name, _GROUPED, FEWER_SEEDS) + _runs(name, _A) + _runs(name, _B, ONE_SEED)
+]
+_ABLATED_FOLDS = (2, 3)  # without the two on which the settings of the pretrained network were chosen
+
+
+def _ablation(rows):
+    """Runs of each row, a network and its settings, on two folds with the seeds of the grouped folds."""
+    return [
+        configs.config_of(network, _GROUPED.name, fold=fold, seed=seed, **settings)
+        for network, settings in rows
+        for fold in _ABLATED_FOLDS
+        for seed in FEWER_SEEDS
+    ]
+
+
+def _without_each(network):
+    """The rows of a registered network's ablation: complete, and without each of its ingredients."""
+    registered = networks.get(network)
+    ingredients = (*recipes.get(registered.recipe).ablations, *registered.ablations)
+    return [(network, {}), *((network, {"without": name}) for name in ingredients)]
+
+
+_REPORT_ROWS = [
     ("cnn", {"recipe": "prepared"}),
     ("cnn", {"recipe": "prepared", "without": "schedule"}),  # with its own Adam
     ("cnn", {}),  # the report's network and recipe
-]
-_ABLATED = [  # on two folds, without the one on which the settings were chosen
-    configs.config_of(network, _GROUPED_1.name, fold=fold, **settings) for fold in (1, 2) for network, settings in _ABLATION
 ]
 
 STUDIES = {
@@ -58,15 +69,23 @@ STUDIES = {
     "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
-    "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
+    "foreign-gliomas": _runs("cnn", protocols.FOREIGN_ADDED) + _B_BASE,  # the same seeds, with and without foreign gliomas
     "honest-evaluation": _SWEEP + _GROUPED_BASE + _GROUPED_CHOSEN,
-    "claims": _SWEEP + _runs("cnn", _B, precision="float32"),
-    "precision": _B_BASE + _runs("cnn", _B, precision="float32"),  # a control: the effect of bfloat16
+    "precision": _B_BASE + _runs("cnn", _B, precision="mixed_bfloat16"),  # a control: the effect of bfloat16
     "network-that-generalises": _GROUPED_BASE + _OURS,
-    "twice-as-long": _LONGER,
-    "ablation": _ABLATED,
-    "folds-by-image": _runs("residual", protocols.BY_IMAGE, ONE_SEED),  # a control of the grouped folds
-    "version-1": _runs("residual", _GROUPED_1),  # what the folds of version 1 gave
+    "twice-as-long": _runs("residual", _GROUPED, ONE_SEED, epochs=120),
+    "ablation": _ablation(_without_each("residual") + _REPORT_ROWS),
+    "ablation-pretrained": _ablation(_without_each("lite0")),
+    "new-source": [run for name in ("residual", "lite0") for run in _runs(name, protocols.HELD_OUT_SOURCE, FEWER_SEEDS)],
+    "public-recipe": [
+        run
+        for protocol in (protocols.MERGED_90, protocols.MERGED_80, _B, _A, _GROUPED)
+        for run in _runs("lite0", protocol, FEWER_SEEDS, recipe="public")
+    ],
+    "folds-by-image": [  # a control of the grouped folds
+        run for name in ("cnn", "residual", "lite0") for run in _runs(name, protocols.BY_IMAGE, ONE_SEED)
+    ],
+    "version-1": [run for name in ("cnn", "residual") for run in _runs(name, protocols.GROUPED_1, ONE_SEED)],
 }
 
 

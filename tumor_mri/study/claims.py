@@ -64,17 +64,10 @@ class Verdict:
 
 
 def verdicts(runs: Sequence[configs.Run], manifest: pd.DataFrame) -> list[Verdict]:
-    """The verdicts on the claims C1 to C9b, in this order.
-
-    Runs in two precisions are never compared with one another: C7 is about those in float32, all other claims about the others.
-    """
-    by_precision = {}
-    for run in runs:
-        by_precision.setdefault(run.config.precision, []).append(run)
-    summary = pd.concat([scoring.summarise(found, manifest) for found in by_precision.values()], ignore_index=True)
-    usual = max(by_precision.values(), key=len)
+    """The verdicts on the claims C1 to C9b, in this order."""
+    summary = scoring.summarise(runs, manifest)
     decided = [claim(id, summary) for id in _CRITERIA]
-    return [*decided, claim_on_table(usual, manifest), claim_on_testing(usual, manifest), claim_on_quality(usual, manifest)]
+    return [*decided, claim_on_table(runs, manifest), claim_on_testing(runs, manifest), claim_on_quality(runs, manifest)]
 
 
 def claims_table(found: Sequence[Verdict]) -> pd.DataFrame:
@@ -264,11 +257,7 @@ def _c6(summary):
 
 
 def _on_split_b(summary):
-    """The runs that C7 is about: those in float32, as the report trained, if there are any; the precision may move their end."""
-    two = (networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
-    labels = [configs.config_of("cnn", protocols.TRAINING_ONLY.name, widths=one, precision="float32").label for one in two]
-    exact = summary[(summary["protocol"] == protocols.TRAINING_ONLY.name) & summary["network"].isin(labels)]
-    return exact if len(exact) else _pick(summary, protocols.TRAINING_ONLY, *two)
+    return _pick(summary, protocols.TRAINING_ONLY, networks.BASE_WIDTHS, networks.CHOSEN_WIDTHS)
 
 
 def _c7a(summary):
