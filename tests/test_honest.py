@@ -10,7 +10,8 @@ import samples
 from tumor_mri import stats
 from tumor_mri.datasets import protocols
 from tumor_mri.evaluation import comparisons, scoring
-from tumor_mri.study import gap
+from tumor_mri.runs import configs
+from tumor_mri.study import catalogue, gap
 
 
 def guessing(run, manifest, epochs=60, seed=0):
@@ -215,3 +216,19 @@ def test_precisions_stand_side_by_side_in_one_place_only(runs, manifest):
     elsewhere = [replace(run, environment=run.environment | {"backend": "another"}) for run in rough]
     with pytest.raises(scoring.EvaluationError, match="backends"):
         comparisons.precision_scores([*base, *elsewhere], manifest)
+
+
+def test_backends_stand_side_by_side_too(manifest):
+    control = catalogue.backend_control()
+    assert {run.environment["backend"] for run in control["jax"]} == {"jax"}
+    assert {run.environment["backend"] for run in control["tensorflow"]} == {"tensorflow"}
+    base = configs.config_of("cnn", "training_only")
+    pairs = [
+        run for runs in control.values() for run in runs if run.config.same_network(base) and run.config.protocol == base.protocol
+    ]
+    table = comparisons.network_differences(comparisons.backend_scores(pairs, manifest), reference="jax").iloc[0]
+    assert table["pairs"] == 5 and table["low"] < 0 < table["high"] + 1
+    with pytest.raises(scoring.EvaluationError, match="each seed needs"):
+        comparisons.backend_scores(pairs[:-1], manifest)
+    with pytest.raises(scoring.EvaluationError, match="precisions"):
+        comparisons.backend_scores([*pairs, _as_bfloat16(pairs[0])], manifest)

@@ -185,8 +185,8 @@ def test_a_run_is_trained_recorded_read_and_checked(toy):
     scoring.check(run, toy.manifest)
     assert run.config.dataset == "toy-heads" and run.val_probabilities.shape == (len(run.val_paths), 5)
     assert run.val_flipped.shape == run.val_probabilities.shape  # the recipe trains on mirrored scans
-    assert run.config.key == "halves-fold0-toy-seed1-precision=float32-dataset=toy-heads"
-    assert run.label == "toy, float32 (toy-heads)"
+    assert run.config.key == "halves-fold0-toy-seed1-dataset=toy-heads"
+    assert run.label == "toy (toy-heads)"
 
 
 def test_its_run_is_refused_with_the_manifest_of_another_dataset(toy, manifest):
@@ -196,11 +196,11 @@ def test_its_run_is_refused_with_the_manifest_of_another_dataset(toy, manifest):
 
 def test_it_has_a_row_in_the_benchmark_with_a_column_for_each_of_its_classes(toy):
     table = benchmark.score(toy.trained, toy.manifest)
-    assert table[["network", "protocol"]].values.tolist() == [["toy, float32 (toy-heads)", "halves"]]
+    assert table[["network", "protocol"]].values.tolist() == [["toy (toy-heads)", "halves"]]
     assert {"unseen_benign_tumour", "unseen_scar", "unseen_healthy"} <= set(table.columns)
     assert "unseen benign tumour" in benchmark.as_markdown(table)
     together = benchmark.score([ensembles.with_flips(run) for run in toy.trained], toy.manifest)
-    assert together["network"].tolist() == ["toy, float32 (toy-heads), flips"]
+    assert together["network"].tolist() == ["toy (toy-heads), flips"]
 
 
 def test_a_seed_that_lacks_a_fold_or_has_one_twice_is_refused_by_the_table(toy):

@@ -23,7 +23,7 @@ def test_a_network_trained_longer_has_a_name_of_its_own_and_answers_with_no_othe
 def test_every_recorded_run_is_what_it_says(every_run, manifest):
     published = [run for run in every_run if "precision" not in run.config.unusual_settings()]
     control = [run for run in every_run if "precision" in run.config.unusual_settings()]
-    assert len(published) > len(control)
+    assert len(published) > 80 and len(control) > 80
     assert {run.config for run in control} >= {
         one for one in catalogue.configs_of("precision") if "precision" in one.unusual_settings()
     }

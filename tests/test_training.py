@@ -95,16 +95,17 @@ def test_a_network_of_another_precision_than_asked_for_is_not_trained(noise, man
         return keras.Sequential([*pooled, keras.layers.Dense(4, "softmax", dtype=dtype)])
 
     config = replace(samples.TINY, widths=(), network="mine")
+    rough = replace(config, precision="mixed_bfloat16")
     with pytest.raises(ValueError, match="computes in float32, and mixed_bfloat16 was asked for"):
-        training.train(config, noise, manifest, progress=False, build=lambda: build("float32"))
+        training.train(rough, noise, manifest, progress=False, build=lambda: build("float32"))
     with pytest.raises(ValueError, match="float32 was asked for"):
-        training.train(replace(config, precision="float32"), noise, manifest, progress=False, build=lambda: build("bfloat16"))
+        training.train(config, noise, manifest, progress=False, build=lambda: build("bfloat16"))
 
 
 def test_a_record_of_another_precision_than_it_says_is_found(run, manifest):
-    assert run.environment["computes_in"] == ["bfloat16", "float32"]
-    lies = replace(run, environment=run.environment | {"computes_in": ["float32"]})
-    with pytest.raises(scoring.EvaluationError, match="computed in float32, not in mixed_bfloat16"):
+    assert run.environment["computes_in"] == ["float32"]
+    lies = replace(run, environment=run.environment | {"computes_in": ["bfloat16", "float32"]})
+    with pytest.raises(scoring.EvaluationError, match="computed in bfloat16 and float32, not in float32"):
         scoring.check(lies, manifest)
     older = {name: value for name, value in run.environment.items() if name != "computes_in"}
     scoring.check(replace(run, environment=older), manifest)

@@ -221,7 +221,7 @@ def kept(name, part, seed):
     """What `train` returned for a part, and its seconds: from its record, or from the file that `finish` wrote; None without."""
     protocol, fold = PARTS[part]
     if name == REGISTERED and seed in RECORDED_SEEDS:
-        run = records.find(configs.config_of("lite0", protocol, fold=fold, seed=seed), [records.RECORDED])
+        run = records.find(configs.config_of("lite0", protocol, fold=fold, seed=seed), [records.CONTROL])
         if run is not None:
             return {
                 "truth": scoring.truth(run.val_paths, manifests.load_manifest()),

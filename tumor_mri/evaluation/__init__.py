@@ -3,6 +3,7 @@
 from tumor_mri.evaluation.calibration import answered, calibrate, calibration_errors
 from tumor_mri.evaluation.comparisons import (
     accuracy_table,
+    backend_scores,
     class_recalls,
     mcnemar_pairs,
     mean_and_interval,
@@ -62,6 +63,7 @@ __all__ = [
     "over_groups",
     "over_seeds",
     "per_image",
+    "backend_scores",
     "precision_scores",
     "recall_differences",
     "run_differences",

@@ -22,14 +22,14 @@ from tumor_mri import text
 from tumor_mri.audit import grouping, near_copies
 from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import comparisons, ensembles, scoring
-from tumor_mri.models import fingerprint, networks, published
+from tumor_mri.models import fingerprint, networks
 from tumor_mri.runs import checkpoints, configs, environment, records, training
 
 GROUPS = manifests.DATA / "groups.csv"
 BASELINES = manifests.DATA / "baselines.csv"  # written by `write_data`
 PUBLIC = manifests.DATA / "public.csv"  # results published by others, with their addresses
 OWN_RUNS = manifests.ROOT / "build" / "benchmark"  # of a reader's own networks
-ABOUT = ["network", "protocol", "precision", "seeds"]
+ABOUT = ["network", "protocol", "seeds"]
 ACCURACY = [*ABOUT, "accuracy", "low", "high", "seeds_low", "seeds_high"]
 FURTHER = ["balanced", "mcc", "auroc", "brier", "log_loss", "at_best_epoch", "unseen_recall"]
 NOT_SHARES = ("mcc", "auroc", "brier", "log_loss")  # printed as they are; the other columns are shares of 1
@@ -141,16 +141,16 @@ def _complete(wanted, folders, build_network, images):
 def score(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFrame:
     """One row per network and protocol. All scores are shares of 1.
 
-    Columns: network, protocol, precision (in which it trained; empty for a submission), seeds (how many), accuracy (cross-fitted:
-    see `evaluation.cross_fitted_classes`), low and high (its 95 % interval over groups), seeds_low and seeds_high (its 95 %
-    interval over seeds; NaN for fewer than three), balanced (balanced accuracy, the mean recall of the classes) and mcc
-    (Matthews' correlation coefficient of Gorodkin, 2004, -1 to 1), both cross-fitted; auroc (area under the ROC curve, each class
-    against the rest, mean over classes), brier (the sum over classes of the squared errors, 0 to 2) and log_loss (in nats), from
-    the probabilities of the restored network, mean over trainings; at_best_epoch (accuracy at the epoch chosen on the images
-    scored, which flatters); unseen_recall (on unseen Testing, the mean recall of the classes that have at least `UNSEEN_LEAST`
-    images) and unseen_glioma, _meningioma, _pituitary (the recalls). A network that always gives one answer has an unseen_recall
-    of 0.5, though its accuracy there can be higher than a good network's. The unseen columns are NaN if Testing chose the epoch
-    or was not predicted. If the number of epochs was fixed beforehand, at_best_epoch is NaN, and unseen Testing is scored.
+    Columns: network, protocol, seeds (how many), accuracy (cross-fitted: see `evaluation.cross_fitted_classes`), low and high
+    (its 95 % interval over groups), seeds_low and seeds_high (its 95 % interval over seeds; NaN for fewer than three),
+    balanced (balanced accuracy, the mean recall of the classes) and mcc (Matthews' correlation coefficient of Gorodkin, 2004,
+    -1 to 1), both cross-fitted; auroc (area under the ROC curve, each class against the rest, mean over classes), brier (the
+    sum over classes of the squared errors, 0 to 2) and log_loss (in nats), from the probabilities of the restored network,
+    mean over trainings; at_best_epoch (accuracy at the epoch chosen on the images scored, which flatters); unseen_recall (on
+    unseen Testing, the mean recall of the classes that have at least `UNSEEN_LEAST` images) and unseen_glioma, _meningioma,
+    _pituitary (the recalls). A network that always gives one answer has an unseen_recall of 0.5, though its accuracy there
+    can be higher than a good network's. The unseen columns are NaN if Testing chose the epoch or was not predicted. If the
+    number of epochs was fixed beforehand, at_best_epoch is NaN, and unseen Testing is scored.
 
     Raises:
         EvaluationError: if the runs must not be compared, or a seed lacks a fold of its protocol or has one twice.
@@ -191,7 +191,6 @@ def _score_runs(runs, manifest):
     images = scoring.image_scores(runs, manifest)
     intervals = (*comparisons.over_groups(images), *comparisons.over_seeds(images))
     row = {
-        "precision": "" if isinstance(runs[0], configs.Submission) else configs.PRECISIONS[runs[0].config.precision],
         "seeds": images["seed"].nunique(),
         "accuracy": scoring.per_image(images)["right"].mean(),
         **dict(zip(("low", "high", "seeds_low", "seeds_high"), intervals, strict=True)),
@@ -328,14 +327,22 @@ def whole(runs: Sequence[scoring.Scored]) -> list[scoring.Scored]:
 
 
 def combined(runs: Sequence[configs.Run]) -> list[configs.Prediction]:
-    """Predictions of the published network with test-time augmentation, as an ensemble of seeds, and with both.
+    """Predictions with test-time augmentation, as an ensemble of seeds, and with both.
+
+    Args:
+        runs: of any networks; those that predicted no mirrored scans, or are no complete network of the project with its default
+            recipe, are left out.
 
     Returns:
         See `ensembles`. Seeds form an ensemble if two or more are recorded in all folds of the protocol.
     """
-    plain = [run for run in runs if run.config.same_network(configs.config_of(published.NETWORK, run.config.protocol))]
-    mirrored = [ensembles.with_flips(run) for run in plain]
-    return mirrored + _seeds_together(plain) + _seeds_together(mirrored)
+    usual = [run for run in runs if run.val_flipped is not None and not run.config.stands_for.unusual_settings()]
+    found = []
+    for label in dict.fromkeys(run.label for run in usual):
+        plain = [run for run in usual if run.label == label]
+        mirrored = [ensembles.with_flips(run) for run in plain]
+        found += mirrored + _seeds_together(plain) + _seeds_together(mirrored)
+    return found
 
 
 def _seeds_together(runs):

@@ -196,13 +196,31 @@ def precision_scores(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> 
     Raises:
         EvaluationError: if runs differ in more than seed and precision, or a seed lacks its partner.
     """
-    scoring.refuse_mixtures_of_environments(runs)
+    scoring.refuse_mixture("backends", [run.environment["backend"] for run in runs])
+    return _side_by_side(runs, manifest, "precisions", lambda run: run.config.precision)
+
+
+def backend_scores(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFrame:
+    """The table of `scoring.image_scores` for runs on two backends, with the backend in the column network.
+
+    For `network_differences`.
+
+    Raises:
+        EvaluationError: if runs differ in more than seed and backend, or a seed lacks its partner.
+    """
+    scoring.refuse_mixture("precisions", [run.config.precision for run in runs])
+    return _side_by_side(runs, manifest, "backends", lambda run: run.environment["backend"])
+
+
+def _side_by_side(runs, manifest, what, value):
+    """The scores of runs that have one of two values, which stands in the column network."""
+    scoring.refuse_mixture("datasets", [run.environment["dataset"] for run in runs])
     scoring.refuse_mixture("settings", [replace(run.config, seed=1, precision="float32").key for run in runs])
     found = {}
     for run in runs:
-        found.setdefault(run.config.precision, []).append(run)
+        found.setdefault(value(run), []).append(run)
     if len(found) != 2 or len({frozenset(run.config.seed for run in same) for same in found.values()}) != 1:
-        raise scoring.EvaluationError("each seed needs a run in each of two precisions")
+        raise scoring.EvaluationError(f"each seed needs a run in each of two {what}")
     return pd.concat(
         [scoring.image_scores(same, manifest).assign(network=name) for name, same in found.items()], ignore_index=True
     )

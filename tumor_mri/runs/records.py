@@ -212,6 +212,7 @@ def _digest(about, arrays):
 
 
 RECORDED = manifests.DATA / "results"  # committed records: the source of the figures in the notebooks
+CONTROL = RECORDED / "tensorflow"  # committed too: the same runs on another backend, see `study.catalogue.backend_control`
 LOCAL = manifests.ROOT / "build" / "runs"  # runs trained on this machine, ignored by git
 
 
@@ -224,7 +225,7 @@ def find(config: configs.RunConfig, folders: Sequence[Path | str]) -> configs.Ru
     Example:
         >>> run = find(configs.RunConfig("training_only", seed=1), [RECORDED])
         >>> run.epochs_run, run.best_epoch
-        (35, 25)
+        (33, 23)
     """
     paths = (path_of(config, folder) for folder in folders)
     return next((load(path) for path in paths if path.is_file()), None)

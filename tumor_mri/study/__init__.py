@@ -1,6 +1,6 @@
 """The studies of the report: tables of runs, verdicts on claims, the gap, an inspection of two networks, the published one."""
 
-from tumor_mri.study.catalogue import STUDIES, configs_of, recorded, run, train
+from tumor_mri.study.catalogue import STUDIES, backend_control, configs_of, recorded, run, train
 from tumor_mri.study.claims import (
     Verdict,
     claim,
@@ -38,6 +38,7 @@ __all__ = [
     "claim_on_quality",
     "claim_on_testing",
     "claims_table",
+    "backend_control",
     "configs_of",
     "draw_accuracies",
     "draw_ranges",

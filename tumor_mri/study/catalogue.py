@@ -27,38 +27,26 @@ _A_BASE = _runs("cnn", _A)
 _B_BASE = _runs("cnn", _B)
 _A_CHOSEN = _runs("cnn", _A, widths=networks.CHOSEN_WIDTHS)
 _B_CHOSEN = _runs("cnn", _B, widths=networks.CHOSEN_WIDTHS)
-_A_MORE = _runs("cnn", _A, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
-_B_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.MORE_WIDTHS)
-_B_SOME_MORE = _runs("cnn", _B, FEWER_SEEDS, widths=networks.SOME_MORE_WIDTHS)
+_A_MORE = _runs("cnn", _A, ONE_SEED, widths=networks.MORE_WIDTHS)
+_B_MORE = _runs("cnn", _B, ONE_SEED, widths=networks.MORE_WIDTHS)
+_B_SOME_MORE = _runs("cnn", _B, ONE_SEED, widths=networks.SOME_MORE_WIDTHS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
-_GROUPED_BASE = _runs("cnn", _GROUPED, FEWER_SEEDS)
+_GROUPED_BASE = _runs("cnn", _GROUPED, ONE_SEED)
 _GROUPED_CHOSEN = _runs("cnn", _GROUPED, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
 _OURS = [
     run
-    for name in ("residual", "lite0")
-    for run in _runs(name, _GROUPED, FEWER_SEEDS) + _runs(name, _A) + _runs(name, _B, ONE_SEED)
+    for protocol, seeds in ((_GROUPED, FEWER_SEEDS), (_A, SEEDS), (_B, ONE_SEED))
+    for run in _runs("residual", protocol, seeds)
 ]
-_ABLATED_FOLDS = (2, 3)  # without the two on which the settings of the pretrained network were chosen
-
-
-def _ablation(rows):
-    """Runs of each row, a network and its settings, on two folds with the seeds of the grouped folds."""
-    return [
-        configs.config_of(network, _GROUPED.name, fold=fold, seed=seed, **settings)
-        for network, settings in rows
-        for fold in _ABLATED_FOLDS
-        for seed in FEWER_SEEDS
-    ]
-
-
-def _without_each(network):
-    """The rows of a registered network's ablation: complete, and without each of its ingredients."""
-    registered = networks.get(network)
-    ingredients = (*recipes.get(registered.recipe).ablations, *registered.ablations)
-    return [(network, {}), *((network, {"without": name}) for name in ingredients)]
-
-
-_REPORT_ROWS = [
+_PRETRAINED = [
+    run
+    for protocol, seeds in ((_GROUPED, FEWER_SEEDS), (_A, FEWER_SEEDS), (_B, ONE_SEED))
+    for run in _runs("lite0", protocol, seeds)
+]
+_V1, _ROUGH = protocols.GROUPED_1, {"precision": "mixed_bfloat16"}  # the folds and the precision of version 1
+_ABLATION = [
+    ("residual", {}),
+    *(("residual", {"without": name}) for name in (*recipes.PREPARED.ablations, *networks.RESIDUAL.ablations)),
     ("cnn", {"recipe": "prepared"}),
     ("cnn", {"recipe": "prepared", "without": "schedule"}),  # with its own Adam
     ("cnn", {}),  # the report's network and recipe
@@ -69,23 +57,21 @@ STUDIES = {
     "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
-    "foreign-gliomas": _runs("cnn", protocols.FOREIGN_ADDED) + _B_BASE,  # the same seeds, with and without foreign gliomas
+    "foreign-gliomas": _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
+    + _B_BASE[:1],  # the same seeds, with and without foreign gliomas
     "honest-evaluation": _SWEEP + _GROUPED_BASE + _GROUPED_CHOSEN,
-    "precision": _B_BASE + _runs("cnn", _B, precision="mixed_bfloat16"),  # a control: the effect of bfloat16
+    "precision": _runs("cnn", _B, **_ROUGH),  # with `backend_control`: the effect of bfloat16
     "network-that-generalises": _GROUPED_BASE + _OURS,
-    "twice-as-long": _runs("residual", _GROUPED, ONE_SEED, epochs=120),
-    "ablation": _ablation(_without_each("residual") + _REPORT_ROWS),
-    "ablation-pretrained": _ablation(_without_each("lite0")),
+    "pretrained": _PRETRAINED,
+    "twice-as-long": _runs("residual", _V1, (1, 2), epochs=120, **_ROUGH) + _runs("residual", _A, epochs=120, **_ROUGH),
+    "half-as-long": _runs("residual", _V1, (1, 2), **_ROUGH) + _runs("residual", _A, **_ROUGH),  # its pairs
+    "ablation": [  # on two folds, without the one on which the settings were chosen
+        configs.config_of(network, _V1.name, fold=fold, **settings, **_ROUGH)
+        for fold in (1, 2)
+        for network, settings in _ABLATION
+    ],
     "new-source": [run for name in ("residual", "lite0") for run in _runs(name, protocols.HELD_OUT_SOURCE, FEWER_SEEDS)],
-    "public-recipe": [
-        run
-        for protocol in (protocols.MERGED_90, protocols.MERGED_80, _B, _A, _GROUPED)
-        for run in _runs("lite0", protocol, FEWER_SEEDS, recipe="public")
-    ],
-    "folds-by-image": [  # a control of the grouped folds
-        run for name in ("cnn", "residual", "lite0") for run in _runs(name, protocols.BY_IMAGE, ONE_SEED)
-    ],
-    "version-1": [run for name in ("cnn", "residual") for run in _runs(name, protocols.GROUPED_1, ONE_SEED)],
+    "version-1": _runs("cnn", _V1, ONE_SEED, **_ROUGH) + _runs("residual", _V1, **_ROUGH),
 }
 
 
@@ -143,6 +129,12 @@ def recorded(name: str) -> list[configs.Run]:
         [1, 2, 3, 4, 5]
     """
     return [run for run in (records.find(config, [records.RECORDED]) for config in configs_of(name)) if run is not None]
+
+
+def backend_control() -> dict[str, list[configs.Run]]:
+    """The committed runs that exist twice, by backend: those of the studies, and the same trained on another backend."""
+    here = records.load_all(records.CONTROL)
+    return {"jax": [records.find(run.config, [records.RECORDED]) for run in here], "tensorflow": here}
 
 
 def train(name: str, record: bool = False, scheduler: str | None = None, workers: int | None = None) -> list[configs.Run]:
