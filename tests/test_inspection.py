@@ -6,8 +6,8 @@ from PIL import Image
 
 from tumor_mri.datasets import decoding, manifests, phantoms
 from tumor_mri.evaluation import corruptions, scoring
-from tumor_mri.models import networks
-from tumor_mri.runs import records
+from tumor_mri.models import published
+from tumor_mri.runs import records, training
 from tumor_mri.study import inspection
 
 
@@ -31,18 +31,18 @@ def looked(request, few, scans, tmp_path_factory):
 
     keras.utils.set_random_seed(1)
     config, path = request.param, tmp_path_factory.mktemp("trained") / "network.keras"
-    (networks.build_residual() if config.network == "residual" else networks.build_cnn(config.widths)).save(path)
+    training.build_network(config, inspection.view(config, phantoms.draw("glioma_tumor")).shape).save(path)
     return config, inspection.look(config, path, few["path"], scans, progress=False)
 
 
 def test_what_is_recorded_of_the_real_networks_agrees_with_their_runs():
-    """Both were trained anew to be inspected, so that their answers may differ a little from those of the recorded runs."""
+    """A few answers differ: the scans are read with another JPEG decoder than in training."""
     for config, found in zip(inspection.CONFIGS, inspection.read(), strict=True):
         run = records.find(config, [records.RECORDED])
         assert list(found.paths) == run.val_paths
         assert found.probabilities.shape == (len(inspection.CONDITIONS), len(found.paths), 4)
         agreement = (found.probabilities[0].argmax(axis=1) == run.val_probabilities.argmax(axis=1)).mean()
-        assert agreement > 0.99
+        assert agreement > 0.98
 
 
 def test_each_scan_is_shown_in_each_condition(looked, few):
@@ -88,4 +88,4 @@ def test_the_report_sees_a_scan_as_keras_loads_it(tmp_path):
     batches = keras.utils.image_dataset_from_directory(tmp_path, image_size=decoding.IMAGE_SIZE, verbose=False)
     loaded = next(iter(batches))[0].numpy()[0, ..., 0]
     assert np.abs(inspection.view(inspection.REPORT, scan) - loaded).max() <= 0.5
-    assert inspection.view(inspection.OURS, scan).shape == (96, 96)
+    assert inspection.view(inspection.OURS, scan).shape == published.size()

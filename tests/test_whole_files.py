@@ -14,7 +14,8 @@ from tumor_mri import __main__ as cli
 from tumor_mri import text
 from tumor_mri.audit import scans
 from tumor_mri.datasets import manifests
-from tumor_mri.models import networks, preprocessing, published
+from tumor_mri.models import preprocessing, published
+from tumor_mri.runs import training
 from tumor_mri.site import website
 from tumor_mri.study import publishing
 
@@ -142,9 +143,9 @@ def test_an_audit_does_not_read_its_own_gallery(tmp_path):
 
 def test_a_published_network_is_replaced_as_a_whole(tmp_path, manifest, monkeypatch):
     some = manifest.groupby("class").head(2)
-    scans = np.random.default_rng(0).integers(0, 256, (len(some), 96, 96), dtype=np.uint8)
+    scans = np.random.default_rng(0).integers(0, 256, (len(some), *published.size()), dtype=np.uint8)
     monkeypatch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: scans)
-    networks.build_residual().save(tmp_path / "trained.keras")
+    training.build_network(publishing.CONFIG, published.size()).save(tmp_path / "trained.keras")
     about, folder = {"temperature": 2.0, "abstain_below": 0.5, "record": "none"}, tmp_path / "files"
     publishing.write(folder, tmp_path / "trained.keras", about, some)
     before = seen(folder)

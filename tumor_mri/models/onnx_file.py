@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 OUTPUTS = ("features", "probabilities", "heat")
+BATCH = 64  # scans at a time: the feature maps of a whole folder would not fit into memory
 FLOAT32_ROUNDING = 1e-6  # relative; a few roundings of float32
 
 
@@ -131,5 +132,7 @@ def open_session(path: Path | str) -> onnxruntime.InferenceSession:
 
 
 def answer(session: onnxruntime.InferenceSession, scans: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features, probabilities and heat of scans, float32, (scans, height, width, channels)."""
-    return tuple(session.run(list(OUTPUTS), {"scans": scans.astype(np.float32)}))
+    """Features, probabilities and heat of scans, (scans, height, width, channels); `BATCH` scans at a time."""
+    starts = range(0, max(len(scans), 1), BATCH)
+    parts = [session.run(list(OUTPUTS), {"scans": scans[start : start + BATCH].astype(np.float32)}) for start in starts]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

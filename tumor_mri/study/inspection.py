@@ -1,7 +1,7 @@
 """Predictions and heat maps of two networks on the scans of one grouped fold, clean and corrupted.
 
-Both networks, the report's and the residual one, trained on the other four folds. Their predictions and heat maps are recorded in
-``data/inspection``. Their weights are not, because the report's network has too many of them: `record` trains both again.
+Both networks, the report's and the published one, trained on the other four folds. Their predictions and heat maps are recorded
+in ``data/inspection``. Their weights are not, because the report's network has too many of them: `record` trains both again.
 """
 
 import tempfile
@@ -140,7 +140,7 @@ def read(folder: str | Path = FOLDER) -> list[Inspection]:
 
     Example:
         >>> [found.network for found in read()]
-        ['32/64/128/128', 'residual']
+        ['32/64/128/128', 'lite0']
     """
     return [_read(Path(folder) / f"{config.network}.npz") for config in CONFIGS]
 
