@@ -88,7 +88,7 @@ def test_the_nearest_is_one_that_trained(chosen, manifest, unlike):
 
 
 def test_groups_that_trained(chosen, manifest):
-    assert gap.nearest_trained(chosen, manifest)["group_trained"].sum() == 483
+    assert gap.nearest_trained(chosen, manifest)["group_trained"].sum() == 504
     fold = protocols.grouped(manifest)
     paths = manifest["path"].to_numpy()
     apart = replace(chosen, train_paths=list(paths[fold.train]), val_paths=list(paths[fold.validation]))
@@ -180,3 +180,9 @@ def test_of_a_widget_only_its_text_is_stored(tmp_path):
     website.write({path.stem: stored}, tmp_path / "site")
     page = (tmp_path / "site" / "01_widget.html").read_text(encoding="utf-8")
     assert "<script src" not in page and "widget-state" not in page
+
+
+def test_pictures_stand_in_a_row_under_their_names(capsys):
+    figure = galleries.pictures_in_a_row({"black": np.zeros((8, 8)), "half": np.tile([0.0, 200.0], (8, 4))})
+    assert [axis.get_title() for axis in figure.axes] == ["black", "half"]
+    assert "black 0 ± 0; half 100 ± 100" in capsys.readouterr().out

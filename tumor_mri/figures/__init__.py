@@ -10,7 +10,7 @@ from tumor_mri.figures.about_dataset import (
     two_kinds_of_glioma,
 )
 from tumor_mri.figures.curves import gaps, learning_curves, stopping_epochs
-from tumor_mri.figures.galleries import gallery
+from tumor_mri.figures.galleries import gallery, pictures_in_a_row
 from tumor_mri.figures.generalisation import (
     ablation,
     abstention,
@@ -65,6 +65,7 @@ __all__ = [
     "foreign_answers",
     "foreign_gliomas_added",
     "gallery",
+    "pictures_in_a_row",
     "gaps",
     "heat_on_dark",
     "honest_accuracies",

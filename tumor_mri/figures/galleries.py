@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,6 +20,21 @@ from tumor_mri.study import gap
 
 # inches: side of a scan, gap between a scan and its neighbour, gap between pairs, heights of the title and the probabilities
 _SIDE, _GAP, _PAIR_GAP, _TITLE, _BAR = 1.1, 0.08, 0.18, 0.38, 0.17
+
+
+def pictures_in_a_row(pictures: Mapping[str, np.ndarray]) -> Figure:
+    """Grey pictures side by side, each under its name.
+
+    Args:
+        pictures: by name, (height, width), grey levels from 0 to 255.
+    """
+    figure, axes = plt.subplots(1, len(pictures), figsize=(1.45 * len(pictures), 1.8), squeeze=False)
+    for axis, (name, picture) in zip(axes[0], pictures.items(), strict=True):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(name, fontsize=9)
+        axis.axis("off")
+    said = "; ".join(f"{name} {picture.mean():.0f} ± {picture.std():.0f}" for name, picture in pictures.items())
+    return style.finish(figure, f"Grey levels of each picture, mean ± standard deviation: {said}.")
 
 
 def gallery(
