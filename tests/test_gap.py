@@ -26,7 +26,7 @@ def test_errors_on_the_parts_are_all_errors(runs, manifest):
 
 def test_a_run_that_trained_on_testing_is_not_scored_on_it(base, manifest):
     leaked = replace(base["training_only"], train_paths=base["training_only"].test_paths)
-    with pytest.raises(scoring.EvaluationError, match="trained on 258"):
+    with pytest.raises(scoring.EvaluationError, match="trained on 269"):
         gap.testing_scores([leaked], manifest)
 
 
@@ -44,11 +44,11 @@ def test_foreign_scores_leave_out_the_half_that_trained(base, manifest):
     assert set(scores["half"]) == {0}  # split B's run on half 1 has no partner
     assert sorted(set(scores["path"])) == sorted(manifest["path"].iloc[protocols.foreign_halves(manifest)[0]])
     recall = gap.foreign_recall(scores)
-    assert recall[["half", "images", "with"]].to_numpy().tolist() == [[0, 40, 1]]
+    assert recall[["half", "images", "with"]].to_numpy().tolist() == [[0, 38, 1]]
     mislabelled = replace(swapped, config=replace(swapped.config, fold=0))  # says that it trained on the other half
     with pytest.raises(scoring.EvaluationError, match="train_paths are not the images of its protocol"):
         gap.foreign_scores([control, mislabelled], manifest)
-    with pytest.raises(scoring.EvaluationError, match="trained on 41"):
+    with pytest.raises(scoring.EvaluationError, match="trained on 39"):
         scoring.testing_right(swapped, manifest["path"].iloc[protocols.foreign_halves(manifest)[1]], manifest)
     assert "foreign_added-fold1" in swapped.config.key
 

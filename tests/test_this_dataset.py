@@ -20,7 +20,7 @@ def test_near_copies_of_testing_come_with_their_pair(manifest):
 @pytest.mark.needs_dataset
 def test_the_nearest_neighbour_scores(manifest):
     table = this_dataset.neighbour_scores(manifest, scans.manifest_thumbnails(download.find(), manifest))
-    assert (100 * table["accuracy"]).round(1).tolist() == [76.6, 90.6, 69.0, 93.4, 69.1]
+    assert (100 * table["accuracy"]).round(1).tolist() == [76.6, 90.6, 67.4, 93.4, 69.1]
     assert table["images"].tolist() == [394, 574, 574, 453, 453]
 
 
@@ -65,11 +65,12 @@ FACTS = [
     ("Training: surplus files inside it", 93, 3.2),
     ("Testing: files byte-identical to one of Training", 88, 22.3),
     ("images in colour", 0, 0.0),
-    ("Testing, with a near-copy in Training, as in the manifest", 258, 65.5),
+    ("Testing, with a near-copy of the whole image in Training", 258, 65.5),
     ("Testing, foreign gliomas among the others", 81, 20.6),
     ("Testing, neither", 55, 14.0),
-    ("Testing, without a near-copy, but of a patient in Training", 3, 0.8),
-    ("Testing, unseen: no near-copy, no patient in Training", 133, 33.8),
+    ("Testing, without such a near-copy, but of a patient in Training", 3, 0.8),
+    ("Testing, without such a near-copy or a patient in Training", 133, 33.8),
+    ("Testing, unseen: sharing no group with Training", 118, 29.9),
     ("Testing: nearest image in Training has the right class", 302, 76.6),
     ("  of glioma_tumor", 24, 24.0),
     ("  with a near-copy in Training", 257, 99.6),
@@ -78,7 +79,7 @@ FACTS = [
     ("Training, Cheng slices: nearest of them has the right class", 2237, 96.5),
     ("  the same, neighbours of the same patient banned", 1560, 67.3),
     ("  byte-identical to one that trains", 35, 6.1),
-    ("  in a group with one that trains", 483, 84.1),
+    ("  in a group with one that trains", 504, 87.8),
     ("  of known patients, the patient trains too", 448, 98.9),
     ("Training: known patients", 202, None),
     ("Testing: known patients", 11, None),
@@ -94,7 +95,7 @@ FACTS = [
     ("patients that they are of", 2, None),
     # both stages: with the 3 of a patient in Training, the others are the 118 of unseen Testing by the groups of version 2
     ("Testing: images with a near-copy in Training", 273, 69.3),
-    ("near-copy pairs that the manifest's groups separate", 164, 19.1),
+    ("near-copy pairs that the manifest's groups separate", 0, 0.0),
 ]
 
 
@@ -141,7 +142,10 @@ def test_the_manifests_near_copies_are_those_of_the_images(manifest, shrunk):
     # the manifest rounds to four digits (0.00005), and JPEG decoders may differ by a grey level (some 0.001 of 32 x 32)
     assert np.abs(correlation - manifest["nearest_training_corr"]).max() < 0.001
     close = np.abs(manifest["nearest_training_corr"] - near_copies.NEAR_COPY) < 0.001
-    assert ((correlation > near_copies.NEAR_COPY) == manifest["near_copy"])[~close].all()
+    whole, either = correlation > near_copies.NEAR_COPY, manifest["near_copy"].to_numpy(dtype=bool)
+    assert (whole <= either)[~close].all()
+    aligned = pd.read_csv(manifests.DATA / "aligned_copies.csv")  # the other stage of the search
+    assert manifest["path"][either & ~whole & ~close].isin([*aligned["first"], *aligned["second"]]).all()
     # byte-identical images are equally near, so that the neighbour is compared by what it correlates, not by name
     place = {path: row for row, path in enumerate(manifest["path"])}
     named = manifest["nearest_training"].map(place).to_numpy()
