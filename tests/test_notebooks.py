@@ -243,7 +243,7 @@ def test_what_training_again_costs_is_what_the_records_say():
     """README, its Spanish one and the openings of notebooks say how many runs, and the median of their minutes on one core."""
     readmes = [(manifests.ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.es.md")]
     everything = records.load_all(records.RECORDED) + records.load_all(records.CONTROL)
-    minutes = {}  # by what decides them, slowest first: runs on a GPU say nothing about one core
+    minutes = {}  # by what decides them: runs on a GPU say nothing about one core
     for run in everything:
         if run.environment["backend"] == "tensorflow":
             for kind in kinds_of(run.config):

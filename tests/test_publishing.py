@@ -63,16 +63,8 @@ def test_a_scan_that_was_seen_in_training_is_told_from_others(manifest):
 def test_pictures_without_a_head_get_no_class_and_every_scan_gets_one(manifest, tmp_path):
     """Blank, noise and drawn shapes are refused. Grey photographs are not all: their features come closer to those of scans."""
     network = published.load()
-    yes = np.mgrid[:200, :200][1]
-    pictures = {
-        "black": np.zeros((200, 200)),
-        "white": np.full((200, 200), 255),
-        "noise": np.random.default_rng(0).integers(0, 256, (200, 200)),
-        "ramp": yes,
-        "checks": 255 * ((yes // 25 + yes.T // 25) % 2),
-    }
-    for name, pixels in pictures.items():
-        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    for name, pixels in phantoms.no_heads().items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     found = published.predict(published.files_in(tmp_path), network)
     assert found["problem"].str.contains("shows no head like those that the network knows").all() and found["answer"].isna().all()
     scans = published.recipe().load(manifest, "")[..., None]

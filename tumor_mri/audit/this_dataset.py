@@ -127,14 +127,13 @@ def _testing_facts(manifest, near, neighbour):
     right = labels[neighbour] == labels
     foreign = testing & ~near & protocols.is_foreign_glioma(manifest)
     known = manifest["patient"].isin(manifest.loc[~testing, "patient"].dropna()).to_numpy()
-    together = manifest["group"].isin(manifest.loc[~testing, "group"]).to_numpy()
     parts = {
         "with a near-copy of the whole image in Training": testing & near,
         "foreign gliomas among the others": foreign,
         "neither": testing & ~near & ~foreign,
         "without such a near-copy, but of a patient in Training": testing & ~near & known,
         "without such a near-copy or a patient in Training": testing & ~near & ~known,
-        "unseen: sharing no group with Training": testing & ~together,
+        "unseen: sharing no group with Training": np.isin(np.arange(len(manifest)), protocols.unseen_testing(manifest)),
     }
     told = []
     for text, part in parts.items():

@@ -55,3 +55,16 @@ def _smooth(noise, width):
     filter_ = np.exp(-2 * (np.pi * width) ** 2 * (frequency[:, None] ** 2 + frequency**2))
     blurred = np.fft.ifft2(np.fft.fft2(noise) * filter_).real
     return blurred / blurred.std()
+
+
+def no_heads() -> dict[str, np.ndarray]:
+    """Pictures that show no head, by name, uint8, (200, 200): one grey level, noise and shapes."""
+    across = np.mgrid[:200, :200][1]
+    pictures = {
+        "black": np.zeros((200, 200)),
+        "white": np.full((200, 200), 255),
+        "noise": np.random.default_rng(0).integers(0, 256, (200, 200)),
+        "ramp": across,
+        "checks": 255 * ((across // 25 + across.T // 25) % 2),
+    }
+    return {name: picture.astype(np.uint8) for name, picture in pictures.items()}

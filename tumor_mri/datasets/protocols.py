@@ -133,8 +133,8 @@ def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
         118
     """
     testing = manifests.is_testing(manifest)
-    known = set(manifest.loc[~testing, "group"])  # a group contains all images of a patient and all near-duplicates of an image
-    return np.flatnonzero(testing & ~manifest["near_copy"].astype(bool) & ~manifest["group"].isin(known))
+    # a group contains all images of a patient and all near-duplicates of an image
+    return np.flatnonzero(testing & ~manifest["group"].isin(manifest.loc[~testing, "group"]))
 
 
 def is_unseen(paths: Iterable[str], manifest: pd.DataFrame) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Does a network notice scans that it has not learned? Measures of how familiar a scan is to it, and what they refuse.
+"""Does a network notice unfamiliar scans? Measures of how familiar a scan is to it, and what they refuse.
 
 Each measure is larger for a scan that is more familiar. None of them needs a second training:
 

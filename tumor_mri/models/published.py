@@ -206,8 +206,8 @@ def predict(
     """
     asked = [(file, one) for file in files for one in (range(_count(file)) if all_pages else [number])]
     rows = []
-    for start in tqdm(range(0, len(asked), 64), disable=not progress, desc="predicting", unit="batch"):
-        rows += _predict_batch(asked[start : start + 64], published, heat)
+    for start in tqdm(range(0, len(asked), onnx_file.BATCH), disable=not progress, desc="predicting", unit="batch"):
+        rows += _predict_batch(asked[start : start + onnx_file.BATCH], published, heat)
     return pd.DataFrame(rows, columns=["file", "page", "problem", "answer", "abstains", "confidence", *DATASET.labels, *NEAREST])
 
 

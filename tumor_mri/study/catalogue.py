@@ -9,8 +9,8 @@ from tumor_mri.models import networks, recipes
 from tumor_mri.runs import cluster, configs, records
 
 SEEDS = (1, 2, 3, 4, 5)  # of the networks at the centre of the report
-FEWER_SEEDS = (1, 2, 3)  # of the report's wider networks, and if folds already give repeats
-ONE_SEED = (1,)
+FEWER_SEEDS = (1, 2, 3)  # if folds already give repeats, or a run is long
+ONE_SEED = (1,)  # what is recorded of the others
 
 
 def _runs(network, protocol, seeds=SEEDS, **settings):
@@ -33,16 +33,9 @@ _B_SOME_MORE = _runs("cnn", _B, ONE_SEED, widths=networks.SOME_MORE_WIDTHS)
 _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_CHOSEN
 _GROUPED_BASE = _runs("cnn", _GROUPED, ONE_SEED)
 _GROUPED_CHOSEN = _runs("cnn", _GROUPED, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
-_OURS = [
-    run
-    for protocol, seeds in ((_GROUPED, FEWER_SEEDS), (_A, SEEDS), (_B, ONE_SEED))
-    for run in _runs("residual", protocol, seeds)
-]
-_PRETRAINED = [
-    run
-    for protocol, seeds in ((_GROUPED, FEWER_SEEDS), (_A, FEWER_SEEDS), (_B, ONE_SEED))
-    for run in _runs("lite0", protocol, seeds)
-]
+_OURS = _runs("residual", _GROUPED, FEWER_SEEDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
+_PRETRAINED = _runs("lite0", _GROUPED, FEWER_SEEDS) + _runs("lite0", _A, FEWER_SEEDS) + _runs("lite0", _B, ONE_SEED)
+_FOREIGN = _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
 _V1, _ROUGH = protocols.GROUPED_1, {"precision": "mixed_bfloat16"}  # the folds and the precision of version 1
 _ABLATION = [
     ("residual", {}),
@@ -57,8 +50,7 @@ STUDIES = {
     "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
-    "foreign-gliomas": _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
-    + _B_BASE[:1],  # the same seeds, with and without foreign gliomas
+    "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
     "honest-evaluation": _SWEEP + _GROUPED_BASE + _GROUPED_CHOSEN,
     "precision": _runs("cnn", _B, **_ROUGH),  # with `backend_control`: the effect of bfloat16
     "network-that-generalises": _GROUPED_BASE + _OURS,

@@ -4,10 +4,13 @@ Both networks, the report's and the published one, trained on the other four fol
 in ``data/inspection``. Their weights are not, because the report's network has too many of them: `record` trains both again.
 """
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,9 @@ from tumor_mri.datasets import download, image_files, manifests, protocols
 from tumor_mri.evaluation import corruptions, scoring
 from tumor_mri.models import gradcam, published, recipes
 from tumor_mri.runs import configs, training
+
+if TYPE_CHECKING:
+    import keras
 
 FOLDER = manifests.DATA / "inspection"  # committed
 FOLD = 3  # not the first, on which variants of the network were compared
@@ -86,7 +92,7 @@ def look(
     probabilities = []
     for kind, strength in tqdm(CONDITIONS, desc=config.label, unit="condition", disable=not progress):
         seen = np.stack([view(config, _corrupted(scans[path], kind, strength, path)) for path in paths])
-        probabilities.append(_predict(model, seen))
+        probabilities.append(predict(model, seen))
     heat = gradcam.heat_maps(model, good, probabilities[0].argmax(axis=1))
     dark = good < DARK
     with np.errstate(invalid="ignore"):
@@ -100,8 +106,11 @@ def _corrupted(scan, kind, strength, path):
     return scan if (kind, strength) == GOOD else corruptions.corrupt(scan, kind, strength, path)
 
 
-def _predict(model, seen):
-    """Probabilities for preprocessed scans; grey is repeated as three equal channels if the network takes three."""
+def predict(model: keras.Model, seen: np.ndarray) -> np.ndarray | list[np.ndarray]:
+    """What a network makes of scans as `view` gives them, (scans, height, width): an array for each of its outputs.
+
+    Grey is repeated as three equal channels if the network takes three.
+    """
     return model.predict(np.repeat(seen[..., None], model.input_shape[-1], axis=-1), batch_size=64, verbose=0)
 
 

@@ -1,7 +1,7 @@
 """What a network refuses: scans of new patients, of unknown sources, CT, corrupted scans, pictures that show no head.
 
 One network, trained on four grouped folds, is asked about the fifth and about scans that differ from it in one way each; further
-trainings of it serve for the agreement of an ensemble. `record` writes every answer into ``data/refusals.csv``.
+trainings of it serve for the agreement of an ensemble. `write` keeps every answer in ``data/refusals.csv``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from tumor_mri import text
-from tumor_mri.datasets import image_files, manifests, protocols
+from tumor_mri.datasets import image_files, manifests, phantoms, protocols
 from tumor_mri.evaluation import corruptions, novelty, scoring
 from tumor_mri.models import onnx_file, recipes
 from tumor_mri.runs import configs, training
 from tumor_mri.study import inspection
 
-TABLE = manifests.DATA / "refusals.csv"  # committed
+TABLE = manifests.DATA / "refusals.csv"  # not committed yet: no network has been asked
 CT_SCANS = manifests.DATA / "ct_scans.csv"
 KNOWN = "new patients"  # the set that thresholds come from
 NO_HEAD = "pictures of no head"
@@ -29,14 +29,7 @@ MEASURES = ("confidence", "energy", "likeness", "agreement")
 def pictures_of_no_head() -> dict[str, np.ndarray]:
     """Pictures without a head, by name, grey, uint8: one grey level, noise, drawn shapes, photographs."""
     across = np.mgrid[:200, :200][1]
-    drawn = {
-        "black": np.zeros((200, 200)),
-        "white": np.full((200, 200), 255),
-        "noise": np.random.default_rng(0).integers(0, 256, (200, 200)),
-        "ramp": across,
-        "checks": 255 * ((across // 25 + across.T // 25) % 2),
-        "disc": 200 * (np.hypot(across - 100, across.T - 100) < 70),
-    }
+    drawn = {**phantoms.no_heads(), "disc": 200 * (np.hypot(across - 100, across.T - 100) < 70)}
     photographs = load_sample_images()
     names = [Path(name).stem for name in photographs.filenames]
     grey = [np.asarray(Image.fromarray(picture).convert("L")) for picture in photographs.images]
@@ -98,22 +91,18 @@ def _measured(config, trained, shown, manifest):
     known = known[protocols.split(manifest, config.protocol, config.fold).train]
     models = [training.load_trained(config, shown.shape[1:], path) for path in trained]
     first = onnx_file.with_outputs(models[0])
-    features, probabilities, _ = _answers(first, shown)
-    members = np.stack([probabilities, *(_answers(model, shown) for model in models[1:])])
+    features, probabilities, _ = inspection.predict(first, shown)
+    members = np.stack([probabilities, *(inspection.predict(model, shown) for model in models[1:])])
     kernel, bias = models[0].layers[-1].get_weights()
     return pd.DataFrame(
         {
             "predicted": probabilities.argmax(axis=1),
             "confidence": probabilities.max(axis=1),
             "energy": novelty.energy(features, kernel, bias),
-            "likeness": novelty.likeness(features, _answers(first, known)[0]),
+            "likeness": novelty.likeness(features, inspection.predict(first, known)[0]),
             "agreement": novelty.agreement(members.astype(float)),
         }
     )
-
-
-def _answers(model, scans):
-    return model.predict(np.repeat(scans[..., None], model.input_shape[-1], axis=-1), batch_size=64, verbose=0)
 
 
 def _right(found, manifest):
@@ -130,5 +119,5 @@ def write(found: pd.DataFrame) -> None:
 
 
 def read() -> pd.DataFrame:
-    """The committed table of `ask`."""
+    """The table of `ask` that `write` kept."""
     return pd.read_csv(TABLE, dtype={"right": "Int64"})
