@@ -1,6 +1,7 @@
 """What a network refuses, with an untrained network and a few scans."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tumor_mri.datasets import download
@@ -45,3 +46,14 @@ def test_each_scan_of_each_set_has_its_row_and_its_measures(manifest, tmp_path, 
     assert again["right"].tolist() == found["right"].tolist() and list(again.columns) == list(found.columns)
     if found.loc[found["set"] == refusals.KNOWN, "right"].any():
         assert len(novelty.refused(again, refusals.MEASURES, refusals.KNOWN)) == len(refusals.MEASURES) * found["set"].nunique()
+
+
+def test_the_measure_that_refuses_most_is_kept_and_testing_decides_nothing():
+    rows = [("energy", refusals.KNOWN, 0.9), ("energy", "noise 50", 0.5), ("energy", "unseen gliomas", 0.0)]
+    rows += [("likeness", "noise 50", 0.4), ("likeness", "unseen gliomas", 1.0), ("likeness", "CT scans of Testing", 1.0)]
+    rows += [("agreement", "noise 50", 0.55)]
+    table = pd.DataFrame(rows, columns=["measure", "set", "refused"])
+    assert refusals.chosen(table).to_dict() == {"energy": 0.5, "agreement": 0.55, "likeness": 0.4}
+    assert refusals.chosen(table).index[0] == "energy"  # the ensemble is better by half of what it has to be
+    table.loc[table["measure"] == "agreement", "refused"] = 0.65
+    assert refusals.chosen(table).index[0] == "agreement"
