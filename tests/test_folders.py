@@ -103,7 +103,7 @@ def test_verify_opens_every_folder_or_says_which_not(tmp_path, manifest, monkeyp
 class Constant:
     """Stands for the published network: the same answer to any scan."""
 
-    temperature, abstain_below, familiar_above = 1.0, 0.0, -1.0
+    temperature, abstain_below, familiar_above, likeness_below = 1.0, 0.0, -1.0, -1.0
     features, paths = np.ones((1, 2), dtype=np.float32), np.array(["Training/no_tumor/a.jpg"])
 
     def __init__(self):

@@ -88,7 +88,7 @@ def test_each_step_down_is_drawn_with_what_it_takes_away(capsys):
     )
     axis = generalisation.steps_down(steps).axes[0]
     assert [bar.get_width() for bar in axis.patches] == pytest.approx([0, 8, -2])
-    assert [note.get_text() for note in axis.texts] == ["-8.0: copies", "+2.0: known sources"]
+    assert [note.get_text() for note in axis.texts[:2]] == ["-8.0: copies", "+2.0: known sources"]
     assert "mixed 98.0 (97.0 to 99.0); apart 90.0 (88.0 to 93.0); elsewhere 92.0" in capsys.readouterr().out
 
 
@@ -241,3 +241,14 @@ def test_missed_tumours_are_said(capsys):
     assert "grouped · a 5.0 (2.0 to 8.0)" in capsys.readouterr().out
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["split A · a", "split A · b", "grouped · a", "grouped · b"]  # like beside like
+
+
+def test_what_is_refused_is_drawn_in_the_order_of_the_measure_that_is_kept():
+    columns = ["measure", "set", "scans", "refused", "right_refused", "wrong_refused"]
+    rows = [("one", "new", 10, 0.1, 0.1, 0.5), ("one", "blurred", 5, 0.2, 0.1, 0.3)]
+    rows += [("two", "new", 10, 0.3, 0.2, 0.4), ("two", "blurred", 5, 0.1, 0.1, np.nan)]
+    figure = generalisation.refusals(pd.DataFrame(rows, columns=columns), "two")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["blurred (5)", "new (10)"]
+    drawn = {line.get_label(): line.get_xdata().tolist() for axis in figure.axes for line in axis.lines}
+    assert drawn["one"] == [20, 10] and drawn["two"] == [10, 30] and drawn["right answers"] == [10, 20]
+    assert np.isnan(drawn["wrong answers"][0]) and drawn["wrong answers"][1] == 40

@@ -17,7 +17,7 @@ from tumor_mri.site import own_scan
 PREPARE = """async files => scanPage.load().then(() => Promise.all(files.map(async file => {
     const image = await scanPage.read(await (await fetch(file)).blob());
     const scan = scanPage.prepare.scan(image, NETWORK.side), answer = await scanPage.ask(image);
-    return [btoa(String.fromCharCode(...scan)), answer.shares, answer.similar.map(one => one.path)];
+    return [btoa(String.fromCharCode(...scan)), answer.shares, answer.likeness];
 })))"""
 
 
@@ -50,16 +50,19 @@ def page(site, chromium):
 def test_preparation_and_answers_are_pythons_on_all_of_testing(page, manifest):
     testing, folder = manifests.is_testing(manifest), download.find()
     paths = manifest["path"][testing].tolist()
-    scans, shares = [], []
+    scans, shares, likeness = [], [], []
     for start in range(0, len(paths), 20):
         found = page.evaluate(PREPARE, [address((folder / path).read_bytes()) for path in paths[start : start + 20]])
         scans += [unpacked(one[0]) for one in found]
         shares += [one[1] for one in found]
+        likeness += [one[2] for one in found]
     expected = published.recipe().load(manifest, "")[testing]
     differences = np.abs(np.array(scans).astype(int) - expected)
     assert len(scans) == 394 and differences.max() <= 2 and (differences > 0).mean() < 1e-3  # JPEG decoders may differ by a level
     network = published.load()
-    softened = stats.soften(onnx_file.answer(network.session, expected[..., None])[1], network.temperature)
+    features, probabilities, _ = onnx_file.answer(network.session, expected[..., None])
+    softened = stats.soften(probabilities, network.temperature)
+    assert np.abs(likeness - published.likeness(published.unit_length(features) @ network.features.T)).max() < 0.02
     assert np.abs(np.array(shares) - softened).max() < 0.02
     assert (np.array(shares).argmax(axis=1) == softened.argmax(axis=1)).all()
 

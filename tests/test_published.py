@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def folder(some, tmp_path_factory):
         patch.setattr(
             publishing, "familiar_above", lambda features, groups: -1.0
         )  # its features of noise say nothing about heads
-        about = {"temperature": 2.0, "abstain_below": 0.5, "record": "none"}
+        about = {"temperature": 2.0, "abstain_below": 0.5, "likeness_below": -1.0, "record": "none"}
         publishing.write(place / "files", place / "trained.keras", about, some)
     return place / "files"
 
@@ -89,6 +90,11 @@ def test_any_common_image_gives_an_answer(network, scan, tmp_path):
     assert np.allclose(odds.sum(axis=1), 1) and np.allclose(odds.max(axis=1), found["confidence"].astype(float))
     assert list(found["answer"]) == [manifests.BRAIN_TUMOUR_MRI.labels[index] for index in odds.argmax(axis=1)]
     assert list(found["abstains"]) == list(found["confidence"] < network.abstain_below)
+    closest = found.sort_values("likeness")["likeness"]
+    picky = replace(network, likeness_below=float(closest.iloc[-1]), abstain_below=0.0)  # only the most familiar is answered
+    again = published.predict(published.files_in(tmp_path), picky)
+    assert list(again["abstains"]) == list(again["likeness"] < closest.iloc[-1]) and again["abstains"].sum() >= 1
+    assert (found["likeness"] <= found["similarity"] + 1e-6).all()
     apart = found.set_index("file")
     one, other = (apart.loc[str(tmp_path / name), "confidence"] for name in ("grey.png", "deep.png"))
     assert one == pytest.approx(other, abs=0.02)  # sixteen bits say the same
@@ -167,7 +173,10 @@ def test_the_command_line_prints_a_table_or_json(folder, scan, tmp_path, monkeyp
         ('{"temperature": 0, "abstain_below": 0.5, "record": "a", "familiar_above": 0}', "needs a temperature above 0"),
         ('{"temperature": "warm", "abstain_below": 0.5, "record": "a"}', "does not describe a network"),
         ('{"temperature": 1, "abstain_below": 5, "record": "a", "familiar_above": 0}', "abstain_below from 0 to 1"),
-        ('{"temperature": 1, "abstain_below": 0.5, "record": "a", "familiar_above": 2}', "familiar_above from -1 to 1"),
+        (
+            '{"temperature": 1, "abstain_below": 0.5, "record": "a", "familiar_above": 2}',
+            "familiar_above and likeness_below from",
+        ),
         ('{"temperature": 1, "abstain_below": 0.5}', "does not describe a network: 'record'"),
     ],
 )

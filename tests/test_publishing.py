@@ -12,7 +12,7 @@ from tumor_mri.datasets import download, manifests, phantoms
 from tumor_mri.evaluation import calibration
 from tumor_mri.models import fingerprint, onnx_file, published
 from tumor_mri.runs import records, training
-from tumor_mri.study import publishing
+from tumor_mri.study import publishing, refusals
 
 
 def test_the_published_files_are_whole_and_come_from_the_records(manifest):
@@ -20,6 +20,7 @@ def test_the_published_files_are_whole_and_come_from_the_records(manifest):
     assert said["record"] == publishing.CONFIG.key
     temperature, threshold = calibration.calibrate(publishing.grouped_runs(), manifest)
     assert (said["temperature"], said["abstain_below"]) == pytest.approx((temperature, threshold))
+    assert said["likeness_below"] == refusals.likeness_below()
 
 
 def test_the_published_files_are_the_networks_and_all_of_training():

@@ -105,3 +105,5 @@ def test_tumours_that_are_missed_are_counted(manifest):
     assert row["tumours"] == len(tumours)
     assert row["missed"] == pytest.approx(10 / len(tumours)) and row["alarms"] == pytest.approx(4 / len(others))
     assert row["low"] < row["missed"] < row["high"] and row["alarms_low"] < row["alarms"] < row["alarms_high"]
+    some = scoring.missed_tumours([told], manifest, [run.val_paths[row] for row in tumours[:20]]).iloc[0]
+    assert some["missed"] == 0.5 and some[["alarms", "alarms_low", "alarms_high"]].isna().all()

@@ -21,8 +21,11 @@ def test_a_table_is_written_between_its_marks(tmp_path):
 
 
 def test_numbers_and_verdicts_in_spanish():
-    said = f"{text.say([20, 21, 22.5], ' points')}, {text.span([0.746, 0.777])}, {text.say([2.5])}"
-    expected = "<span lang=es>21,2 ± 3,1 puntos, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
+    said = f"{text.say([20, 21, 22.5, 20, 21], ' points')}, {text.say([20, 21, 22.5], ' %')}"
+    said += f", {text.span([0.746, 0.777])}, {text.say([2.5])}"
+    expected = (
+        "<span lang=es>20,9 ± 1,3 puntos, 21,2 (de 20,0 a 22,5) %, entre el 74,6 y el 77,7 %, 2,5 (un solo entrenamiento)</span>"
+    )
     assert text.in_spanish(said) == expected
     verdicts = [claims.decide([True] * 5), claims.decide([True, False], "pair"), claims.decide([False] * 5)]
     verdicts += ["refuted as printed", "not tested"]  # C8, C9b

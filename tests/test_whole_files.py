@@ -146,7 +146,7 @@ def test_a_published_network_is_replaced_as_a_whole(tmp_path, manifest, monkeypa
     scans = np.random.default_rng(0).integers(0, 256, (len(some), *published.size()), dtype=np.uint8)
     monkeypatch.setattr(preprocessing, "load_prepared", lambda manifest, **settings: scans)
     training.build_network(publishing.CONFIG, published.size()).save(tmp_path / "trained.keras")
-    about, folder = {"temperature": 2.0, "abstain_below": 0.5, "record": "none"}, tmp_path / "files"
+    about, folder = {"temperature": 2.0, "abstain_below": 0.5, "likeness_below": -1.0, "record": "none"}, tmp_path / "files"
     publishing.write(folder, tmp_path / "trained.keras", about, some)
     before = seen(folder)
     assert set(before) == {published.MODEL, published.ONNX, published.FEATURES, published.ABOUT, published.SUMS}

@@ -35,13 +35,21 @@ _SPANISH = {  # in this order: one phrase may be part of another
 _COUNTED = {"run": "entrenamientos", "pair": "pares"}
 
 
+_FEW = 5  # values; a t interval of fewer is wide enough to leave what is possible, such as 100 %
+
+
 def say(values: ArrayLike, unit: str = "", digits: int = 1) -> str:
-    """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; one value stands alone, and says so."""
+    """Mean and 95 % interval in words: ``20.1 ± 0.6 points``; of few values mean and range: ``20.1 (19.8 to 20.5) points``.
+
+    One value stands alone, and says so.
+    """
     if len(values) == 0:
         return "no runs"
     mean, half = stats.interval(values)
     if np.isnan(half):
         return f"{mean:.{digits}f}{unit} (one run)"
+    if len(values) < _FEW:
+        return f"{mean:.{digits}f} ({np.min(values):.{digits}f} to {np.max(values):.{digits}f}){unit}"
     return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
 
 
@@ -61,6 +69,7 @@ def in_spanish(text: str) -> str:
     ``21,2 ± 1,9 puntos``, ``74.6 to 77.7 %`` becomes ``entre el 74,6 y el 77,7 %``, and the commas of thousands thin spaces.
     """
     text = re.sub(r"([\d.]+) to ([\d.]+ %)", r"entre el \1 y el \2", text)
+    text = re.sub(r"(?<=\d )\(([-\d.]+) to ([-\d.]+)\)", r"(de \1 a \2)", text)
     text = re.sub(r"\((\d+) of (\d+) (run|pair)s?\)", lambda found: f"({found[1]} de {found[2]} {_COUNTED[found[3]]})", text)
     for english, spanish in _SPANISH.items():
         text = text.replace(english, spanish)
@@ -76,9 +85,9 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def in_percent(table: pd.DataFrame) -> pd.DataFrame:
-    """A table for people: shares of 1, which are its floats, as percentages with one digit, underscores as spaces."""
+    """A table for people: shares of 1, which are its floats, as percentages with one digit, underscores as spaces; no NaN."""
     shares = table.select_dtypes("float").columns
-    shown = table.assign(**{name: [f"{100 * value:.1f}" for value in table[name]] for name in shares})
+    shown = table.assign(**{name: ["–" if np.isnan(value) else f"{100 * value:.1f}" for value in table[name]] for name in shares})
     return shown.rename(columns=lambda name: name.replace("_", " "))
 
 

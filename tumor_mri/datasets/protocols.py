@@ -74,8 +74,9 @@ def by_image(manifest: pd.DataFrame, fold: int = 0) -> Split:
 def held_out_source(manifest: pd.DataFrame) -> Split:
     """Validate on the tumours of ``Training`` that are not Cheng slices; train on the rest of ``Training``.
 
-    It asks about a new source: a class that is known from one source only is seen from another, as the foreign gliomas of
-    ``Testing`` are. The training images contain all of ``no_tumor``, none of which is a Cheng slice.
+    It asks about a new source: a class that is known from one source only is seen from another. It stands in for the foreign
+    gliomas of ``Testing``, whose origin is not documented. The training images contain all of ``no_tumor``, none of which is a
+    Cheng slice.
     """
     training = ~manifests.is_testing(manifest)
     tumour = (manifest["class"] != manifests.dataset_of(manifest).negative).to_numpy()
@@ -124,7 +125,7 @@ def is_foreign_glioma(manifest: pd.DataFrame) -> np.ndarray:
 
 
 def unseen_testing(manifest: pd.DataFrame) -> np.ndarray:
-    """The rows of ``Testing`` without a near-duplicate and without a known patient in ``Training``: 118 images.
+    """The rows of ``Testing`` that share no group with ``Training``: 118 images.
 
     None of them is of class no_tumor: each image of that class is a near-duplicate of a ``Training`` image.
 

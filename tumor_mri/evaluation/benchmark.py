@@ -33,13 +33,14 @@ ABOUT = ["network", "protocol", "seeds"]
 ACCURACY = [*ABOUT, "accuracy", "low", "high", "seeds_low", "seeds_high"]
 FURTHER = ["balanced", "mcc", "auroc", "brier", "log_loss", "at_best_epoch", "unseen_recall"]
 NOT_SHARES = ("mcc", "auroc", "brier", "log_loss")  # printed as they are; the other columns are shares of 1
-UNSEEN_LEAST = 20  # images of a class in unseen Testing, for its recall to count in `unseen_recall`
+UNSEEN_LEAST = 20  # images of a class in unseen Testing, for its recall to be stated
 
 
 def columns(manifest: pd.DataFrame) -> list[str]:
-    """The columns of the table: the same for every dataset, plus one for each class of unseen Testing."""
-    unseen = manifest["class"].iloc[protocols.unseen_testing(manifest)].unique()
-    labels = manifests.in_class_order(manifests.dataset_of(manifest).label_of(folder) for folder in unseen)
+    """The columns of the table: the same for every dataset, plus one for each class of which unseen Testing has enough images."""
+    images = manifest["class"].iloc[protocols.unseen_testing(manifest)].value_counts()
+    many = images.index[images >= UNSEEN_LEAST]
+    labels = manifests.in_class_order(manifests.dataset_of(manifest).label_of(folder) for folder in many)
     return ACCURACY + FURTHER + [_unseen_column(label) for label in labels]
 
 
@@ -147,8 +148,8 @@ def score(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd.DataFram
     -1 to 1), both cross-fitted; auroc (area under the ROC curve, each class against the rest, mean over classes), brier (the
     sum over classes of the squared errors, 0 to 2) and log_loss (in nats), from the probabilities of the restored network,
     mean over trainings; at_best_epoch (accuracy at the epoch chosen on the images scored, which flatters); unseen_recall (on
-    unseen Testing, the mean recall of the classes that have at least `UNSEEN_LEAST` images) and unseen_glioma, _meningioma,
-    _pituitary (the recalls). A network that always gives one answer has an unseen_recall of 0.5, though its accuracy there
+    unseen Testing, the mean recall of the classes that have at least `UNSEEN_LEAST` images) and unseen_glioma and
+    _pituitary (these recalls). A network that always gives one answer has an unseen_recall of 0.5, though its accuracy there
     can be higher than a good network's. The unseen columns are NaN if Testing chose the epoch or was not predicted. If the
     number of epochs was fixed beforehand, at_best_epoch is NaN, and unseen Testing is scored.
 
@@ -234,9 +235,9 @@ def _score_unseen(classes, manifest):
     kept = np.isin(testing, protocols.unseen_testing(manifest))
     actual, labels = manifests.class_indices(manifest)[testing][kept], manifests.dataset_of(manifest).labels
     right = classes[kept] == actual
-    recalls = {index: right[actual == index].mean() for index in np.unique(actual)}
-    many = [recall for index, recall in recalls.items() if (actual == index).sum() >= UNSEEN_LEAST]
-    return {"unseen_recall": np.mean(many), **{_unseen_column(labels[index]): recall for index, recall in recalls.items()}}
+    many = [index for index in np.unique(actual) if (actual == index).sum() >= UNSEEN_LEAST]
+    recalls = {_unseen_column(labels[index]): right[actual == index].mean() for index in many}
+    return {"unseen_recall": np.mean(list(recalls.values())), **recalls}
 
 
 def baselines(images: np.ndarray, prepared: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:

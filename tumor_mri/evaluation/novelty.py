@@ -7,8 +7,7 @@ Each measure is larger for a scan that is more familiar. None of them needs a se
 ``energy``: the logarithm of the sum of the exponentials of the scores before softmax, the negative of the energy of Liu et al.
 (2020, https://arxiv.org/abs/2010.03759). Softmax forgets how large the scores are; this does not.
 
-``likeness``: the cosine of a scan's features to those of the most similar training scans (Sun et al., 2022,
-https://arxiv.org/abs/2204.06507).
+``likeness``: the mean cosine of a scan's features to those of the most similar training scans (`models.published.likeness`).
 
 ``agreement``: of an ensemble, the mutual information between its answer and the choice of the member, with a minus sign: 0 if all
 members say the same (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474).
@@ -21,7 +20,8 @@ import pandas as pd
 from scipy import special
 from sklearn import metrics
 
-NEIGHBOURS = 5  # training scans that `likeness` takes the mean over: one alone may be an odd one
+from tumor_mri.models import published
+
 ALLOWED = 0.05  # share of the right answers on known scans that a measure may refuse
 
 
@@ -39,16 +39,14 @@ def energy(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.nda
     return special.logsumexp(features @ kernel + bias, axis=1)
 
 
-def likeness(features: np.ndarray, known: np.ndarray, neighbours: int = NEIGHBOURS) -> np.ndarray:
-    """Mean cosine to the most similar known scans, (scans,).
+def likeness(features: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """`published.likeness` from features, (scans,).
 
     Args:
         features: of the scans, (scans, features), of any length.
         known: of the training scans, (training scans, features).
-        neighbours: how many of them.
     """
-    unit = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9) for rows in (features, known)]
-    return np.sort(unit[0] @ unit[1].T, axis=1)[:, -neighbours:].mean(axis=1)
+    return published.likeness(published.unit_length(features) @ published.unit_length(known).T)
 
 
 def agreement(members: np.ndarray) -> np.ndarray:
@@ -64,6 +62,18 @@ def agreement(members: np.ndarray) -> np.ndarray:
     """
     entropy = special.entr(members).sum(axis=-1)  # (members, scans)
     return entropy.mean(axis=0) - special.entr(members.mean(axis=0)).sum(axis=-1)
+
+
+def threshold(scans: pd.DataFrame, measure: str, known: str, allowed: float = ALLOWED) -> float:
+    """The value of a measure below which the given share of the right answers on known scans lies; see `refused`.
+
+    Raises:
+        ValueError: if no answer on the known scans is right.
+    """
+    trusted = scans[(scans["set"] == known) & scans["right"].fillna(0).astype(bool)]
+    if not len(trusted):
+        raise ValueError(f"no answer on {known!r} is right: there is nothing to take a threshold from")
+    return float(np.quantile(trusted[measure], allowed))
 
 
 def refused(scans: pd.DataFrame, measures: Sequence[str], known: str, allowed: float = ALLOWED) -> pd.DataFrame:
@@ -84,15 +94,11 @@ def refused(scans: pd.DataFrame, measures: Sequence[str], known: str, allowed: f
     Raises:
         ValueError: if no answer on the known scans is right.
     """
-    own = scans[scans["set"] == known]
-    trusted = own[own["right"].fillna(False).astype(bool)]
-    if not len(trusted):
-        raise ValueError(f"no answer on {known!r} is right: there is nothing to take a threshold from")
-    rows = []
+    own, rows = scans[scans["set"] == known], []
     for measure in measures:
-        threshold = np.quantile(trusted[measure], allowed)
+        limit = threshold(scans, measure, known, allowed)
         for name, found in scans.groupby("set", sort=False):
-            below = found[measure] < threshold
+            below = found[measure] < limit
             told = [below[found["right"].notna() & (found["right"] == answer)].mean() for answer in (True, False)]
             strange = np.append(np.zeros(len(own)), np.ones(len(found)))
             area = metrics.roc_auc_score(strange, -np.append(own[measure], found[measure]))

@@ -1,6 +1,6 @@
 """Scores from recorded predictions, image by image: consistency checks, key figures, cross-fitting, confusion."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -266,12 +266,17 @@ def _image_rows(run, paths, probabilities, manifest):
     return pd.DataFrame(columns)
 
 
-def missed_tumours(runs: Sequence[Scored], manifest: pd.DataFrame) -> pd.DataFrame:
+def missed_tumours(runs: Sequence[Scored], manifest: pd.DataFrame, paths: Collection[str] | None = None) -> pd.DataFrame:
     """The worst error: tumours classified as "no tumour", on validation images; one row per protocol and network.
+
+    Args:
+        runs: of one network or several.
+        manifest: table of the images.
+        paths: only these validation images count; None for all.
 
     Columns: protocol, network, tumours (how many images), missed (share of them, of 1, at epochs chosen without them, see
     `cross_fitted_classes`), low, high (95 % interval over groups); alarms (share of the scans without a tumour that are
-    classified as one, the false alarms), alarms_low, alarms_high.
+    classified as one, the false alarms; NaN if there are no such scans), alarms_low, alarms_high.
 
     Raises:
         EvaluationError: if the runs must not be compared.
@@ -283,11 +288,16 @@ def missed_tumours(runs: Sequence[Scored], manifest: pd.DataFrame) -> pd.DataFra
         share = (cross_fitted_classes(run, manifest) == dataset.negative_index).mean(axis=0)
         named.append(_image_rows(run, run.val_paths, run.val_probabilities, manifest).assign(none=share))
     rows = []
-    for (protocol, network), found in pd.concat(named).groupby(["protocol", "network"], sort=False):
+    named = pd.concat(named)
+    named = named if paths is None else named[named["path"].isin(paths)]
+    for (protocol, network), found in named.groupby(["protocol", "network"], sort=False):
         images = found.groupby(["path", "group", "class"], sort=False)["none"].mean().reset_index()
         is_tumour = images["class"] != dataset.negative_label
         missed, alarms = images.loc[is_tumour, "none"], 1 - images.loc[~is_tumour, "none"]
-        shares = [(part.mean(), *stats.group_interval(part, images.loc[part.index, "group"])) for part in (missed, alarms)]
+        shares = [
+            (part.mean(), *stats.group_interval(part, images.loc[part.index, "group"])) if len(part) else [np.nan] * 3
+            for part in (missed, alarms)
+        ]
         rows.append((protocol, network, len(missed), *shares[0], *shares[1]))
     columns = ["protocol", "network", "tumours", "missed", "low", "high", "alarms", "alarms_low", "alarms_high"]
     return pd.DataFrame(rows, columns=columns)

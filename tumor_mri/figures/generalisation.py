@@ -143,6 +143,7 @@ def steps_down(steps: pd.DataFrame) -> Figure:
         axis.plot(score, row, "o", color="#444444", markeredgecolor="black", markersize=8)
         if row:
             axis.annotate(f"{score - before:+.1f}: {steps['taken'].iloc[row]}", (right, row), va="center", fontsize=9)
+    axis.annotate("points: what is no longer there", (right, 0), va="center", fontsize=9, style="italic")
     style.label_rows(axis, steps["step"], "correct (%), with 95 % intervals over groups")
     axis.set_xlim(right=right)
     said = [f"{name} {style.span_in_words(*values)}" for name, values in zip(steps["step"], percent, strict=True)]
@@ -496,3 +497,32 @@ def missed_tumours(table: pd.DataFrame) -> Figure:
     alarms = text.span(table["alarms"])
     sentence = f"Missed tumours in percent, with 95 % intervals over groups: {'; '.join(said[: len(keys)])}. "
     return style.finish(figure, f"{sentence}False alarms: {alarms}.")
+
+
+def refusals(table: pd.DataFrame, kept: str) -> Figure:
+    """What each measure of familiarity refuses of each set of scans, and what the one that is kept refuses of right and of wrong
+    answers.
+
+    Args:
+        table: `novelty.refused`.
+        kept: a measure; the sets are in the order of what it refuses.
+    """
+    of_kept = table[table["measure"] == kept].sort_values("refused", kind="stable").set_index("set")
+    names = list(of_kept.index)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.42 * len(names) + 1.6), sharex=True, sharey=True)
+    for (measure, found), marker in zip(table.groupby("measure", sort=False), "osD^", strict=False):
+        shares = 100 * found.set_index("set")["refused"].reindex(names)
+        size = 9 if measure == kept else 6
+        axes[0].plot(shares, range(len(names)), marker, markersize=size, markeredgecolor="black", label=measure, alpha=0.9)
+    for column, marker, colour in (("right", "o", "#009E73"), ("wrong", "X", "#D55E00")):
+        shares = 100 * of_kept[f"{column}_refused"]
+        drawn = {"color": colour, "markersize": 8, "markeredgecolor": "black", "label": f"{column} answers"}
+        axes[1].plot(shares, range(len(names)), marker, **drawn)
+    labels = [f"{name} ({of_kept.loc[name, 'scans']})" for name in names]
+    style.label_rows(axes[0], labels, "refused (% of the scans)")
+    style.label_rows(axes[1], labels, f"refused by {kept}\n(% of right and of wrong answers)")
+    for axis in axes:
+        axis.set_xlim(-3, 103)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, fontsize=8, frameon=False)
+    said = "; ".join(f"{name} {100 * of_kept.loc[name, 'refused']:.0f}" for name in names)
+    return style.finish(figure, f"Refused by {kept}, in percent of the scans: {said}.")

@@ -608,7 +608,7 @@ def reliability(panels: Mapping[str, pd.DataFrame], columns: int = 3) -> Figure:
             100 * curve["confidence"], 100 * curve["accuracy"], sizes, color=colour, edgecolors="black", alpha=shades, zorder=3
         )
         by_seed = 100 * scores.groupby("seed")[["confidence", "right_at_best"]].apply(_calibration)
-        ece = text.say(by_seed["ece"]) if len(by_seed) >= comparisons.SEEDS_FOR_AN_INTERVAL else f"{by_seed['ece'].mean():.1f}"
+        ece = text.say(by_seed["ece"]) if len(by_seed) > 1 else f"{by_seed['ece'].mean():.1f}"
         axis.set_title(f"{title}\nECE {ece} (noise {by_seed['noise'].mean():.1f})", fontsize=10)
         axis.set(xlim=(20, 106), ylim=(-4, 106), xticks=[25, 50, 75, 100])
         axis.grid(alpha=0.3)

@@ -32,7 +32,8 @@ DATASET = manifests.BRAIN_TUMOUR_MRI  # used for training
 NETWORK = "lite0"  # with its default recipe; MODEL_CARD.md explains the choice
 MODEL, ONNX, FEATURES, ABOUT, SUMS = f"{NETWORK}.npz", f"{NETWORK}.onnx", "features.npz", "about.json", "SHA256SUMS"
 SEEN = 0.94  # cosine to a scan of Training above which it is most likely the same scan: see `tests/test_publishing.py`
-NEAREST = ("nearest", "nearest_class", "similarity")  # columns that describe the nearest Training scan
+NEIGHBOURS = 5  # scans of Training that `likeness` takes the mean over: one alone may be an odd one
+NEAREST = ("nearest", "nearest_class", "similarity", "likeness")  # columns that compare with the scans of Training
 
 
 class PredictionError(text.ProjectError):
@@ -47,6 +48,7 @@ class Published:
         session: maps prepared scans, (batch, height, width, 1), to features, probabilities and heat; see `onnx_file`.
         temperature: log probabilities are divided by it (temperature scaling); fitted on the grouped folds.
         abstain_below: confidence, 0 to 1, below which the network abstains.
+        likeness_below: `likeness`, -1 to 1, below which it abstains, too: the scan is unlike those that it learned from.
         familiar_above: cosine, -1 to 1, to the most similar scan of Training, below which a picture is no head that it knows.
         features: features of all Training scans, normalised to unit length, float32, (2870, features).
         paths: paths of these scans.
@@ -55,6 +57,7 @@ class Published:
     session: onnxruntime.InferenceSession
     temperature: float
     abstain_below: float
+    likeness_below: float
     familiar_above: float
     features: np.ndarray
     paths: np.ndarray
@@ -88,7 +91,8 @@ def load(folder: Path | str = FOLDER) -> Published:
         session = onnx_file.open_session(folder / ONNX)
     except ValueError as error:
         raise PredictionError(str(error)) from None
-    return Published(session, facts["temperature"], facts["abstain_below"], facts["familiar_above"], features, paths)
+    limits = [facts[name] for name in ("temperature", "abstain_below", "likeness_below", "familiar_above")]
+    return Published(session, *limits, features, paths)
 
 
 def load_keras(folder: Path | str = FOLDER) -> keras.Model:
@@ -110,26 +114,27 @@ def load_keras(folder: Path | str = FOLDER) -> keras.Model:
 
 
 def about(folder: Path | str = FOLDER) -> dict:
-    """Facts about the published network: temperature, abstain_below, familiar_above, and the key of its record.
+    """Facts about the published network: temperature, the limits of `Published`, and the key of its record.
 
     Raises:
         PredictionError: if a file of the network is missing, or differs from the published one.
 
     Example:
         >>> sorted(about())
-        ['abstain_below', 'familiar_above', 'record', 'temperature']
+        ['abstain_below', 'familiar_above', 'likeness_below', 'record', 'temperature']
     """
     _check(Path(folder))
     path = Path(folder) / ABOUT
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         sound = facts["temperature"] > 0 and 0 <= facts["abstain_below"] <= 1 and isinstance(facts["record"], str)
-        sound = sound and -1 <= facts["familiar_above"] <= 1
+        sound = sound and -1 <= facts["familiar_above"] <= 1 and -1 <= facts["likeness_below"] <= 1
     except (ValueError, KeyError, TypeError) as error:
         raise PredictionError(f"{path} does not describe a network: {text.one_line(error)}") from None
     if not sound:
         raise PredictionError(
-            f"{path} needs a temperature above 0, abstain_below from 0 to 1, familiar_above from -1 to 1, and a record"
+            f"{path} needs a temperature above 0, abstain_below from 0 to 1, familiar_above and likeness_below from -1 to 1, "
+            "and a record"
         )
     return facts
 
@@ -155,6 +160,21 @@ def unit_length(features: np.ndarray) -> np.ndarray:
         [[0.6, 0.8]]
     """
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+
+
+def likeness(cosines: np.ndarray) -> np.ndarray:
+    """How familiar scans are: the mean cosine to the `NEIGHBOURS` most similar scans of Training, (scans,).
+
+    It follows Sun et al. (2022, https://arxiv.org/abs/2204.06507), who take the distance to one of the nearest.
+
+    Args:
+        cosines: of features, to all scans of Training, (scans, Training scans).
+
+    Example:
+        >>> likeness(np.array([[0.1, 0.9, 0.9, 0.9, 0.9, 0.4]])).round(2).tolist()
+        [0.8]
+    """
+    return np.sort(cosines, axis=1)[:, -NEIGHBOURS:].mean(axis=1)
 
 
 def files_in(path: Path | str) -> list[Path]:
@@ -201,8 +221,9 @@ def predict(
     Returns:
         One row per image. Columns: file; page (such as ``1 of 3``; empty if the file holds one image); problem (why it cannot be
         read; if it is not empty, the other columns are); answer (class name); abstains (whether the network abstains); confidence
-        (calibrated, 0 to 1); a probability for each class name. The last three describe the Training scan whose features are most
-        similar: nearest (its path), nearest_class and similarity (cosine; above `SEEN` it is most likely the same scan).
+        (calibrated, 0 to 1); a probability for each class name. The last four compare its features with those of Training:
+        nearest (path of the most similar scan), nearest_class, similarity (cosine to it; above `SEEN` it is most likely the same
+        scan) and `likeness`. The network abstains if its confidence or the likeness is too low.
     """
     asked = [(file, one) for file in files for one in (range(_count(file)) if all_pages else [number])]
     rows = []
@@ -289,17 +310,18 @@ def _answers(scans, published):
     features, probabilities, heat = onnx_file.answer(published.session, as_input(scans))
     calibrated = stats.soften(probabilities, published.temperature)
     similarities = unit_length(features) @ published.features.T
-    for shares, similarity, maps in zip(calibrated, similarities, heat, strict=True):
+    for shares, similarity, like, maps in zip(calibrated, similarities, likeness(similarities), heat, strict=True):
         nearest = similarity.argmax()
         path = str(published.paths[nearest])
         answer = {
             "answer": DATASET.labels[shares.argmax()],
-            "abstains": bool(shares.max() < published.abstain_below),
+            "abstains": bool(shares.max() < published.abstain_below or like < published.likeness_below),
             "confidence": float(shares.max()),
             **dict(zip(DATASET.labels, map(float, shares), strict=True)),
             "nearest": path,
             "nearest_class": DATASET.label_of(Path(path).parent.name),
             "similarity": float(similarity[nearest]),
+            "likeness": float(like),
         }
         yield answer, maps[..., shares.argmax()]
 

@@ -60,10 +60,13 @@ MANIFEST = {  # column: type and meaning
     "cheng_slice": ("sc:Text", "number of the slice of the Cheng set that the image shows; empty if there is none"),
     "cheng_label": ("sc:Text", "class of that slice in the Cheng set"),
     "patient": ("sc:Text", "patient of that slice, without its letter suffix"),
-    "group": ("sc:Integer", "a label such that no known patient and no near-copy is in two groups"),
+    "group": ("sc:Integer", "a label such that no known patient, and no near-copy that the search found, is in two groups"),
     "nearest_training": ("sc:Text", "the most similar other image of Training"),
     "nearest_training_corr": ("sc:Float", "correlation of the two 32 x 32 thumbnails"),
-    "near_copy": ("sc:Integer", "1 if that correlation is above 0.99"),
+    "near_copy": (
+        "sc:Integer",
+        "1 if an image of Training is a near-duplicate: that correlation is above 0.99, or the two are aligned copies",
+    ),
 }
 GROUPS = {
     "path": ("sc:Text", "path of the image"),

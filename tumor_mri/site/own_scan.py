@@ -94,6 +94,8 @@ def write(output: Path, files: dict[str, bytes]) -> dict:
         "abstainBelow": facts["abstain_below"],
         "seen": published.SEEN,
         "familiar": facts["familiar_above"],
+        "likenessBelow": facts["likeness_below"],
+        "neighbours": published.NEIGHBOURS,
         "colourful": published.COLOURFUL,
         "smallest": image_files.SMALLEST,
         "most": image_files.MOST_PIXELS,

@@ -62,6 +62,17 @@ STUDIES = {
         for fold in (1, 2)
         for network, settings in _ABLATION
     ],
+    "public-recipe": [  # the division of the public notebook first, then one after another that takes an advantage away
+        run
+        for protocol, seeds in (
+            (protocols.MERGED_90, FEWER_SEEDS),
+            (protocols.MERGED_80, FEWER_SEEDS),
+            (_B, FEWER_SEEDS),
+            (_GROUPED, ONE_SEED),
+            (_A, FEWER_SEEDS),
+        )
+        for run in _runs("lite0", protocol, seeds, recipe="public")
+    ],
     "new-source": [run for name in ("residual", "lite0") for run in _runs(name, protocols.HELD_OUT_SOURCE, FEWER_SEEDS)],
     "version-1": _runs("cnn", _V1, ONE_SEED, **_ROUGH) + _runs("residual", _V1, **_ROUGH),
 }

@@ -16,6 +16,7 @@ from tumor_mri.datasets import manifests, protocols
 from tumor_mri.evaluation import calibration, scoring
 from tumor_mri.models import half_precision, onnx_file, published
 from tumor_mri.runs import configs, records, training
+from tumor_mri.study import refusals
 
 CONFIG = configs.config_of(published.NETWORK, "testing_folder")  # all of Training, the first seed
 ROOM = 0.02  # below the least cosine of a scan of Training to another group
@@ -35,7 +36,8 @@ def publish() -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         trained = Path(scratch) / "trained.keras"
         run = training.train(CONFIG, manifest=manifest, save_to=trained)
-        write(published.FOLDER, trained, {"temperature": temperature, "abstain_below": threshold, "record": CONFIG.key}, manifest)
+        limits = {"temperature": temperature, "abstain_below": threshold, "likeness_below": refusals.likeness_below()}
+        write(published.FOLDER, trained, {**limits, "record": CONFIG.key}, manifest)
     records.save(run, records.RECORDED, overwrite=True)
     return published.FOLDER
 
@@ -64,7 +66,7 @@ def write(folder: str | Path, trained: str | Path, about: Mapping, manifest: pd.
     Args:
         folder: to write to.
         trained: path of the trained network, in Keras' format.
-        about: temperature, abstain_below and further facts about the network.
+        about: temperature, abstain_below, likeness_below and further facts about the network.
         manifest: table of the images.
     """
     folder = Path(folder)
@@ -106,22 +108,23 @@ def answered_table(manifest: pd.DataFrame) -> pd.DataFrame:
     come from the other four folds.
     """
     said, testing = published.about(), records.find(CONFIG, [records.RECORDED])
-    truth = scoring.truth(testing.test_paths, manifest)
+    truth, groups = scoring.truth(testing.test_paths, manifest), manifests.groups_of(testing.test_paths, manifest)
     unseen = protocols.is_unseen(testing.test_paths, manifest)
     fitted = said["temperature"], said["abstain_below"]
     sets = {
         "new patients of Training (grouped)": _each_calibrated_by_the_others(grouped_runs(), manifest),
-        "Testing": (testing.test_probabilities, truth, *fitted),
-        "unseen Testing": (testing.test_probabilities[unseen], truth[unseen], *fitted),
+        "Testing": (testing.test_probabilities, truth, *fitted, groups),
+        "unseen Testing": (testing.test_probabilities[unseen], truth[unseen], *fitted, groups[unseen]),
     }
     return pd.DataFrame([{"images": name, **calibration.answered(*some)} for name, some in sets.items()])
 
 
 def _each_calibrated_by_the_others(runs, manifest):
-    """Probabilities, truth, temperature and threshold of each image; the last two come from the folds that it is not in."""
+    """Probabilities, truth, temperature, threshold and group of each image; temperature and threshold come from other folds."""
     parts = []
     for run in runs:
         chosen = calibration.calibrate([other for other in runs if other is not run], manifest)
         ours = [np.full(len(run.val_paths), value) for value in chosen]
-        parts.append((run.val_probabilities, scoring.truth(run.val_paths, manifest), *ours))
+        groups = manifests.groups_of(run.val_paths, manifest)
+        parts.append((run.val_probabilities, scoring.truth(run.val_paths, manifest), *ours, groups))
     return [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -3,10 +3,10 @@
 One network, trained on four grouped folds, is asked about the fifth and about scans that differ from it in one way each; further
 trainings of it serve for the agreement of an ensemble. `write` keeps every answer in ``data/refusals.csv``.
 
-One measure is kept, by a rule that was committed before any network was asked: each measure may refuse 5 % of the right answers on
-new patients; the one that then refuses the largest share of corrupted scans and of pictures of no head is kept, as a mean over
-these six sets, none of which comes from Testing. The agreement of an ensemble, which costs several networks, is kept only if it is
-better by ten points (`chosen`).
+One measure is kept, by a rule that was committed before any network was asked: each measure may refuse 5 % of the right answers
+on new patients; the one that then refuses the largest share of corrupted scans and of pictures of no head is kept, as a mean over
+these six sets, none of which comes from Testing. The agreement of an ensemble, which costs several networks, is kept only if it
+is better by ten points (`chosen`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from tumor_mri.models import onnx_file, recipes
 from tumor_mri.runs import configs, training
 from tumor_mri.study import inspection
 
-TABLE = manifests.DATA / "refusals.csv"  # not committed yet: no network has been asked
+TABLE = manifests.DATA / "refusals.csv"
 CT_SCANS = manifests.DATA / "ct_scans.csv"
 KNOWN = "new patients"  # the set that thresholds come from
 NO_HEAD = "pictures of no head"
@@ -129,6 +129,11 @@ def chosen(refused: pd.DataFrame) -> pd.Series:
     shares = refused[~of_testing & (refused["set"] != KNOWN)].groupby("measure")["refused"].mean()
     handicap = pd.Series({"agreement": ENSEMBLE_HAS_TO_GAIN}).reindex(shares.index, fill_value=0)
     return shares[(shares - handicap).sort_values(ascending=False, kind="stable").index]
+
+
+def likeness_below() -> float:
+    """The likeness below which 5 % of the right answers on new patients lie, from `read`, to two decimals."""
+    return round(novelty.threshold(read(), "likeness", KNOWN), 2)
 
 
 def write(found: pd.DataFrame) -> None:

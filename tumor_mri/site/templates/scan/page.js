@@ -73,7 +73,7 @@
       }
       found.push({ path: NETWORK.paths[row], cosine: product / Math.max(length * Math.sqrt(square), 1e-9) });
     }
-    return found.sort((one, other) => other.cosine - one.cosine).slice(0, 3);
+    return found.sort((one, other) => other.cosine - one.cosine).slice(0, NETWORK.neighbours);
   }
 
   async function ask(image) {
@@ -85,7 +85,9 @@
     const shares = soften([...said.probabilities.data]), best = shares.indexOf(Math.max(...shares));
     const [, rows, columns, classes] = said.heat.dims;
     const heat = Float32Array.from({ length: rows * columns }, (_, at) => said.heat.data[at * classes + best]);
-    return { scan, shares, best, heat, rows, columns, similar: nearest(said.features.data, features) };
+    const similar = nearest(said.features.data, features);
+    const likeness = similar.reduce((sum, one) => sum + one.cosine, 0) / similar.length;
+    return { scan, shares, best, heat, rows, columns, similar, likeness };
   }
 
   function draw(canvas, answer, warm) {
@@ -104,10 +106,12 @@
   }
 
   function show(name, answer) {
-    const sure = answer.shares[answer.best], abstains = sure < NETWORK.abstainBelow;
+    const sure = answer.shares[answer.best], unlike = answer.likeness < NETWORK.likenessBelow;
     find("name").textContent = name;
     find("answer").textContent = `${NETWORK.labels[answer.best]}, ${percent(sure)} sure`;
-    find("abstains").textContent = abstains
+    find("abstains").textContent = unlike
+      ? `The network would rather not answer: this scan is unlike those that it learned from (mean cosine ${answer.likeness.toFixed(2)} to the ${NETWORK.neighbours} most similar, at least ${NETWORK.likenessBelow}).`
+      : sure < NETWORK.abstainBelow
       ? `The network would rather not answer: it is less than ${percent(NETWORK.abstainBelow)} sure.`
       : `Above ${percent(NETWORK.abstainBelow)}, its threshold for answering. On scans from new sources this confidence is too high.`;
     find("shares").replaceChildren(
@@ -128,7 +132,7 @@
     draw(find("heat"), answer, true);
     find("heat").setAttribute("aria-label", `Heat map for ${NETWORK.labels[answer.best]}, on the scan as the network sees it`);
     find("similar").replaceChildren(
-      ...answer.similar.map(({ path, cosine }) => {
+      ...answer.similar.slice(0, 3).map(({ path, cosine }) => {
         const item = document.createElement("li");
         item.textContent = `${path} (${NETWORK.classes[path.split("/")[1]]}), cosine ${cosine.toFixed(3)}`;
         return item;
