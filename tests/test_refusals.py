@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from tumor_mri.datasets import download
-from tumor_mri.evaluation import corruptions, novelty
-from tumor_mri.models import preprocessing
-from tumor_mri.runs import configs, training
+from tumor_mri.evaluation import corruptions, novelty, scoring
+from tumor_mri.models import preprocessing, published
+from tumor_mri.runs import configs, records, training
 from tumor_mri.study import refusals
 
 CONFIG = configs.config_of("residual", "grouped", fold=3)
@@ -57,3 +57,12 @@ def test_the_measure_that_refuses_most_is_kept_and_testing_decides_nothing():
     assert refusals.chosen(table).index[0] == "energy"  # the ensemble is better by half of what it has to be
     table.loc[table["measure"] == "agreement", "refused"] = 0.65
     assert refusals.chosen(table).index[0] == "agreement"
+
+
+def test_the_committed_answers_are_those_of_the_recorded_run(manifest):
+    config = configs.config_of(published.NETWORK, "grouped", fold=3)
+    run = records.find(config, [records.RECORDED])
+    recorded = pd.Series(run.val_probabilities.argmax(axis=1) == scoring.truth(run.val_paths, manifest), index=run.val_paths)
+    known = refusals.read().query("set == @refusals.KNOWN").set_index("path")["right"].astype(bool)
+    assert set(known.index) == set(recorded.index)
+    assert (known == recorded[known.index]).mean() > 0.99  # another machine rounds otherwise
