@@ -44,7 +44,7 @@ ANSWERS = {  # by README: the heading of the table, its rows, and the words of a
         [
             "the `Testing` folder, at the best epoch there (ours chooses none)",
             "split B, a random fifth of `Training`, at the best epoch there (the report: {report:.2f}, with fewer filters)",
-            "split B, no image choosing the epoch that scores it",
+            "split B, each image scored at an epoch chosen without it",
             "new patients: no known patient and no near-copy found on both sides",
             "unseen gliomas and pituitary tumours of `Testing`, mean of both recalls (always answering glioma: 50)",
         ],
@@ -53,10 +53,10 @@ ANSWERS = {  # by README: the heading of the table, its rows, and the words of a
     "README.es.md": (
         ["respuestas correctas, en porcentaje", "la red base del informe", "nuestra red"],
         [
-            "la carpeta `Testing`, en la mejor época con ella (la nuestra no elige ninguna)",
-            "la partición B, una quinta parte de `Training` elegida al azar, en la mejor época con ella (el informe: "
+            "la carpeta `Testing`, en su mejor época en ella (la nuestra no elige ninguna)",
+            "la partición B, una quinta parte de `Training` elegida al azar, en su mejor época en ella (el informe: "
             "{report:.2f}, con menos filtros)",
-            "la partición B, sin que ninguna imagen elija la época con la que se evalúa",
+            "la partición B, cada imagen evaluada en una época elegida sin ella",
             "pacientes nuevos: ningún paciente conocido ni casi duplicado hallado a ambos lados",
             "gliomas y tumores hipofisarios no vistos de `Testing`, media de ambas exhaustividades (responder siempre "
             "«glioma» da 50)",
