@@ -55,6 +55,7 @@ STUDIES = {
     "precision": _runs("cnn", _B, **_ROUGH),  # with `backend_control`: the effect of bfloat16
     "network-that-generalises": _GROUPED_BASE + _OURS,
     "pretrained": _PRETRAINED,
+    "by-image": _runs("lite0", protocols.BY_IMAGE, ONE_SEED),  # a control of the grouped folds
     "twice-as-long": _runs("residual", _V1, (1, 2), epochs=120, **_ROUGH) + _runs("residual", _A, epochs=120, **_ROUGH),
     "half-as-long": _runs("residual", _V1, (1, 2), **_ROUGH) + _runs("residual", _A, **_ROUGH),  # its pairs
     "ablation": [  # on two folds, without the one on which the settings were chosen
