@@ -194,7 +194,11 @@ def test_its_run_is_refused_with_the_manifest_of_another_dataset(toy, manifest):
         scoring.check(toy.trained[0], manifest)
 
 
-def test_it_has_a_row_in_the_benchmark_with_a_column_for_each_of_its_classes(toy):
+def test_it_has_a_row_in_the_benchmark_with_a_column_for_each_of_its_classes(toy, monkeypatch):
+    few = benchmark.score(toy.trained, toy.manifest)
+    assert not [name for name in few.columns if name.startswith("unseen_") and name != "unseen_recall"]  # too few images of each
+    assert few["unseen_recall"].isna().all()
+    monkeypatch.setattr(benchmark, "UNSEEN_LEAST", 1)
     table = benchmark.score(toy.trained, toy.manifest)
     assert table[["network", "protocol"]].values.tolist() == [["toy (toy-heads)", "halves"]]
     assert {"unseen_benign_tumour", "unseen_scar", "unseen_healthy"} <= set(table.columns)

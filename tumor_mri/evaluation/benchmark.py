@@ -237,7 +237,7 @@ def _score_unseen(classes, manifest):
     right = classes[kept] == actual
     many = [index for index in np.unique(actual) if (actual == index).sum() >= UNSEEN_LEAST]
     recalls = {_unseen_column(labels[index]): right[actual == index].mean() for index in many}
-    return {"unseen_recall": np.mean(list(recalls.values())), **recalls}
+    return {"unseen_recall": np.mean(list(recalls.values())) if recalls else np.nan, **recalls}
 
 
 def baselines(images: np.ndarray, prepared: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
