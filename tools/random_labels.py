@@ -65,17 +65,16 @@ def row(protocol: str, fold: int, images: np.ndarray, manifest: pd.DataFrame, **
 
 def main(folds):
     """Train what the table lacks, and write it after each run."""
-    table = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=COLUMNS)
+    rows = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
     manifest = manifests.load_manifest()
     images = recipes.get(configs.RunConfig(PROTOCOLS[0]).recipe).load(manifest, "")
     for fold in folds:
         for protocol in PROTOCOLS:
-            if not ((table["protocol"] == protocol) & (table["fold"] == fold)).any():
-                found = pd.DataFrame([row(protocol, fold, images, manifest)])
-                table = pd.concat([table, found], ignore_index=True) if len(table) else found
-                table = table.sort_values(["protocol", "fold"], ignore_index=True)
+            if (protocol, fold) not in {(found["protocol"], found["fold"]) for found in rows}:
+                rows.append(row(protocol, fold, images, manifest))
+                table = pd.DataFrame(rows).sort_values(["protocol", "fold"])
                 text.write_whole(TABLE, table.to_csv(index=False, lineterminator="\n"))
-                print(found.to_string(index=False), flush=True)
+                print(rows[-1], flush=True)
 
 
 if __name__ == "__main__":

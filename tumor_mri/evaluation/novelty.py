@@ -1,6 +1,6 @@
 """Does a network notice unfamiliar scans? Measures of how familiar a scan is to it, and what they refuse.
 
-Each measure is larger for a scan that is more familiar. None of them needs a second training:
+Each measure is larger for a scan that is more familiar. Only the last of them needs further trainings:
 
 ``confidence``: the largest probability (Hendrycks and Gimpel, 2017, https://arxiv.org/abs/1610.02136).
 

@@ -1,5 +1,6 @@
 """Figures of notebooks 8 to 11: the ingredients of the recipe, scores of two networks, heat maps, robustness, abstention."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -510,7 +511,7 @@ def refusals(table: pd.DataFrame, kept: str) -> Figure:
     of_kept = table[table["measure"] == kept].sort_values("refused", kind="stable").set_index("set")
     names = list(of_kept.index)
     figure, axes = plt.subplots(1, 2, figsize=(9, 0.42 * len(names) + 1.6), sharex=True, sharey=True)
-    for (measure, found), marker in zip(table.groupby("measure", sort=False), "osD^", strict=False):
+    for (measure, found), marker in zip(table.groupby("measure", sort=False), itertools.cycle("osD^"), strict=False):
         shares = 100 * found.set_index("set")["refused"].reindex(names)
         size = 9 if measure == kept else 6
         axes[0].plot(shares, range(len(names)), marker, markersize=size, markeredgecolor="black", label=measure, alpha=0.9)

@@ -91,8 +91,8 @@ def load(folder: Path | str = FOLDER) -> Published:
         session = onnx_file.open_session(folder / ONNX)
     except ValueError as error:
         raise PredictionError(str(error)) from None
-    limits = [facts[name] for name in ("temperature", "abstain_below", "likeness_below", "familiar_above")]
-    return Published(session, *limits, features, paths)
+    limits = {name: facts[name] for name in ("temperature", "abstain_below", "likeness_below", "familiar_above")}
+    return Published(session, features=features, paths=paths, **limits)
 
 
 def load_keras(folder: Path | str = FOLDER) -> keras.Model:

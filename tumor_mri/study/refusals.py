@@ -29,6 +29,7 @@ CT_SCANS = manifests.DATA / "ct_scans.csv"
 KNOWN = "new patients"  # the set that thresholds come from
 NO_HEAD = "pictures of no head"
 ENSEMBLE_HAS_TO_GAIN = 0.1  # share of the sets that choose, for an ensemble to be worth its networks
+CORRUPTED = {kind: f"{kind} {strengths[-1]}" for kind, strengths in corruptions.STRENGTHS.items()}  # sets, each at its strongest
 MEASURES = ("confidence", "energy", "likeness", "agreement")
 
 
@@ -80,9 +81,8 @@ def ask(
     """
     pictures = [(name, path, image_files.read(Path(folder) / path)) for name, paths in sets.items() for path in paths]
     for kind, strengths in corruptions.STRENGTHS.items():
-        strongest = strengths[-1]
         clean = [(path, scan) for name, path, scan in pictures if name == KNOWN]
-        pictures += [(f"{kind} {strongest}", path, corruptions.corrupt(scan, kind, strongest, path)) for path, scan in clean]
+        pictures += [(CORRUPTED[kind], path, corruptions.corrupt(scan, kind, strengths[-1], path)) for path, scan in clean]
     pictures += [(NO_HEAD, name, picture) for name, picture in pictures_of_no_head().items()]
     shown = np.stack([inspection.view(config, picture) for _, _, picture in pictures])
     table = pd.DataFrame([(name, path) for name, path, _ in pictures], columns=["set", "path"])
@@ -120,13 +120,13 @@ def _right(found, manifest):
 
 
 def chosen(refused: pd.DataFrame) -> pd.Series:
-    """What each measure refuses of the sets that choose, as a mean share of 1, the measure that the rule keeps first.
+    """The mean share that each measure refuses of the sets that choose; the measure that the rule keeps comes first.
 
     Args:
         refused: `novelty.refused`.
     """
-    of_testing = refused["set"].str.contains("unseen|Testing")
-    shares = refused[~of_testing & (refused["set"] != KNOWN)].groupby("measure")["refused"].mean()
+    choosing = refused[refused["set"].isin([*CORRUPTED.values(), NO_HEAD])]
+    shares = choosing.groupby("measure")["refused"].mean()
     handicap = pd.Series({"agreement": ENSEMBLE_HAS_TO_GAIN}).reindex(shares.index, fill_value=0)
     return shares[(shares - handicap).sort_values(ascending=False, kind="stable").index]
 

@@ -105,15 +105,20 @@
     context.drawImage(map, 0, 0, canvas.width, canvas.height);
   }
 
+  /* Whether the network abstains, and why, in a sentence. */
+  function verdict(answer) {
+    if (answer.likeness < NETWORK.likenessBelow)
+      return `The network would rather not answer: this scan is unlike those that it learned from (mean cosine ${answer.likeness.toFixed(2)} to the ${NETWORK.neighbours} most similar, at least ${NETWORK.likenessBelow}).`;
+    if (answer.shares[answer.best] < NETWORK.abstainBelow)
+      return `The network would rather not answer: it is less than ${percent(NETWORK.abstainBelow)} sure.`;
+    return `Above ${percent(NETWORK.abstainBelow)}, its threshold for answering. On scans from new sources this confidence is too high.`;
+  }
+
   function show(name, answer) {
-    const sure = answer.shares[answer.best], unlike = answer.likeness < NETWORK.likenessBelow;
+    const sure = answer.shares[answer.best];
     find("name").textContent = name;
     find("answer").textContent = `${NETWORK.labels[answer.best]}, ${percent(sure)} sure`;
-    find("abstains").textContent = unlike
-      ? `The network would rather not answer: this scan is unlike those that it learned from (mean cosine ${answer.likeness.toFixed(2)} to the ${NETWORK.neighbours} most similar, at least ${NETWORK.likenessBelow}).`
-      : sure < NETWORK.abstainBelow
-      ? `The network would rather not answer: it is less than ${percent(NETWORK.abstainBelow)} sure.`
-      : `Above ${percent(NETWORK.abstainBelow)}, its threshold for answering. On scans from new sources this confidence is too high.`;
+    find("abstains").textContent = verdict(answer);
     find("shares").replaceChildren(
       ...NETWORK.labels.map((label, index) => {
         const row = document.createElement("tr"), head = document.createElement("th"), cells = [0, 1].map(() => document.createElement("td"));
