@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import samples
+import scipy.stats
 
 from tumor_mri import stats
 from tumor_mri.datasets import protocols
@@ -172,6 +173,27 @@ def test_a_run_is_held_against_the_mean_of_seeds(scores):
     one = on_b[on_b["seed"] == 1]
     row = comparisons.network_differences(pd.concat([mean, one.assign(network="one")])).iloc[0]
     assert row["difference"] == pytest.approx(100 * (one["right"].mean() - on_b["right"].mean()))
+
+
+def test_the_luck_of_the_training_adds_to_the_error_over_groups(scores):
+    """Worked by hand for one seed against two: the parts' squares add up, p is Student's."""
+    on_b = scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)].assign(protocol="grouped")
+    whole = on_b[on_b["seed"] <= 2]
+    worse = whole[whole["seed"] == 1].assign(network="worse")
+    worse["right"] = worse["right"].where(worse["class"] != "glioma", 0.9 * worse["right"])
+    both = pd.concat([whole, worse])
+    differences = comparisons.network_differences(comparisons.mean_of_seeds(both))
+    row = comparisons.with_training_luck(differences, both).iloc[0]
+    first, second = 100 * whole.groupby("seed")["right"].mean()
+    patients = (row["high"] - row["low"]) / (2 * 1.959964)
+    training = abs(first - second) / 2**0.5 * (1 / 1 + 1 / 2) ** 0.5
+    error = (patients**2 + training**2) ** 0.5
+    assert row[["patients", "training", "error"]].tolist() == pytest.approx([patients, training, error])
+    assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / error, (error / training) ** 4))
+    with pytest.raises(scoring.EvaluationError, match="fewer than two seeds"):
+        comparisons.with_training_luck(differences, both[both["seed"] == 1])
+    with pytest.raises(scoring.EvaluationError, match="over groups"):
+        comparisons.with_training_luck(differences.assign(over="seeds"), both)
 
 
 def test_recalls_and_their_differences(scores):

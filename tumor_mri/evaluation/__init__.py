@@ -14,6 +14,7 @@ from tumor_mri.evaluation.comparisons import (
     precision_scores,
     recall_differences,
     run_differences,
+    with_training_luck,
 )
 from tumor_mri.evaluation.corruptions import corrupt
 from tumor_mri.evaluation.ensembles import together, with_flips
@@ -73,4 +74,5 @@ __all__ = [
     "truth",
     "unseen_scores",
     "with_flips",
+    "with_training_luck",
 ]

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from tumor_mri import stats
 from tumor_mri.datasets import manifests, protocols
@@ -167,6 +168,40 @@ def network_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> 
         rows.append({"protocol": protocol, "network": network, **row})
     columns = ["protocol", "network", "pairs", "over", "difference", "low", "high", "detectable"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def with_training_luck(differences: pd.DataFrame, scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
+    """Differences over groups, with the luck of the training added to their errors, and p values.
+
+    An interval over groups is about other patients, classified by the same trained networks. Here the standard error also has a
+    part for other trainings: a network is supposed to deviate from seed to seed as the reference does. The two are independent,
+    so their squares add up. The p value is that of Student's t, two-sided, with the degrees of freedom of Welch and Satterthwaite
+    (Satterthwaite 1946, Biometrics Bulletin 2, 110). Notebook 9 does it by hand.
+
+    Args:
+        differences: table of `network_differences` over groups, for the means of seeds (`mean_of_seeds`).
+        scores: table of `scoring.image_scores` under one protocol, before the mean; two or more seeds of the reference.
+        reference: the network from which the differences are taken.
+
+    Returns:
+        `differences` with four more columns: patients, training and error (standard errors in points) and p.
+
+    Raises:
+        EvaluationError: if the reference has fewer than two seeds, or a difference is not over groups.
+    """
+    if not (differences["over"] == "groups").all():
+        raise scoring.EvaluationError("the luck of the training can only be added to intervals over groups")
+    seeds = scores.groupby("network")["seed"].nunique()
+    if seeds.get(reference, 0) < 2:
+        raise scoring.EvaluationError(f"{reference} has fewer than two seeds, so nothing is known about the luck of its training")
+    by_seed = 100 * scores[scores["network"] == reference].groupby("seed")["right"].mean()
+    parts = 1 / differences["network"].map(seeds) + 1 / seeds[reference]
+    patients = (differences["high"] - differences["low"]) / (2 * special.ndtri(0.975))
+    training = by_seed.std() * np.sqrt(parts)
+    error = np.hypot(patients, training)
+    freedom = (seeds[reference] - 1) * (error / training) ** 4
+    p = 2 * special.stdtr(freedom, -(differences["difference"] / error).abs())
+    return differences.assign(patients=patients, training=training, error=error, p=p)
 
 
 def mcnemar_pairs(scores: pd.DataFrame) -> pd.DataFrame:

@@ -74,6 +74,11 @@ STUDIES = {
         )
         for run in _runs("lite0", protocol, seeds, recipe="public")
     ],
+    "ablation-pretrained": [  # on two folds that chose nothing; the whole recipe is in "pretrained"
+        configs.config_of("lite0", _GROUPED.name, fold=fold, without=name)
+        for name in (*recipes.FINE_TUNED.ablations, *networks.LITE0.ablations)
+        for fold in (2, 3)
+    ],
     "new-source": [run for name in ("residual", "lite0") for run in _runs(name, protocols.HELD_OUT_SOURCE, FEWER_SEEDS)],
     "version-1": _runs("cnn", _V1, ONE_SEED, **_ROUGH) + _runs("residual", _V1, **_ROUGH),
 }
