@@ -72,6 +72,14 @@ def test_the_effect_of_foreign_gliomas_needs_a_pair(base, manifest):
         gap.foreign_effect(scores)
 
 
+def test_pairs_of_runs_are_of_one_backend(base, manifest):
+    control = base["training_only"]
+    swapped = added(control, manifest, 0, right=True)
+    elsewhere = replace(swapped, environment=swapped.environment | {"backend": "another"})
+    with pytest.raises(scoring.EvaluationError, match="mix backends"):
+        gap.foreign_scores([control, elsewhere], manifest)
+
+
 def test_draws_scatter_more_when_they_are_smaller(base, manifest):
     large, small = (gap.draw_accuracies(base["training_only"], manifest, size) for size in (394, 100))
     accuracy = max(base["training_only"].history["val_accuracy"])

@@ -35,7 +35,6 @@ _GROUPED_BASE = _runs("cnn", _GROUPED, ONE_SEED)
 _GROUPED_CHOSEN = _runs("cnn", _GROUPED, ONE_SEED, widths=networks.CHOSEN_WIDTHS)
 _OURS = _runs("residual", _GROUPED, FEWER_SEEDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
 _PRETRAINED = _runs("lite0", _GROUPED, FEWER_SEEDS) + _runs("lite0", _A, FEWER_SEEDS) + _runs("lite0", _B, ONE_SEED)
-_FOREIGN = _runs("cnn", protocols.FOREIGN_ADDED, ONE_SEED)
 _V1, _ROUGH = protocols.GROUPED_1, {"precision": "mixed_bfloat16"}  # the folds and the precision of version 1
 _ABLATION = [
     ("residual", {}),
@@ -50,7 +49,7 @@ STUDIES = {
     "sweep-widths": _SWEEP,
     "confusion-matrix": _B_CHOSEN,
     "gallery": [_B_BASE[0], _B_CHOSEN[0]],
-    "foreign-gliomas": _FOREIGN + _B_BASE[: len(ONE_SEED)],  # the same seeds, with and without foreign gliomas
+    "foreign-gliomas": _runs("cnn", protocols.FOREIGN_ADDED, SEEDS[:4]),  # its control: `backend_control`
     "honest-evaluation": _SWEEP + _GROUPED_BASE + _GROUPED_CHOSEN,
     "precision": _runs("cnn", _B, **_ROUGH),  # with `backend_control`: the effect of bfloat16
     "network-that-generalises": _GROUPED_BASE + _OURS,

@@ -77,9 +77,11 @@ def foreign_scores(runs: Sequence[scoring.Scored], manifest: pd.DataFrame) -> pd
     Columns: protocol, network, seed, half (the one that the image is in), path, group, class, right (0 or 1).
 
     Raises:
-        EvaluationError: if runs must not be compared, or if one trained on what it is scored on.
+        EvaluationError: if runs must not be compared, or if one trained on what it is scored on. Backends are not to be mixed: a
+            seed gives other first weights on another backend, so its two runs would not be a pair.
     """
     scoring.check_comparable(runs, manifest)
+    scoring.refuse_mixture("backends", [run.environment["backend"] for run in runs])
     rows = [_foreign_rows(run, half, images, manifest) for run in runs for half, images in _held_out(run, manifest)]
     found = pd.concat(rows, ignore_index=True)
     of_pair = found.groupby(["network", "seed", "half"])["protocol"]
