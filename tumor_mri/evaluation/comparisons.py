@@ -180,20 +180,19 @@ def with_training_luck(differences: pd.DataFrame, scores: pd.DataFrame, referenc
 
     Args:
         differences: table of `network_differences` over groups, for the means of seeds (`mean_of_seeds`).
-        scores: table of `scoring.image_scores` under one protocol, before the mean; two or more seeds of the reference.
+        scores: table of `scoring.image_scores` under one protocol, before the mean.
         reference: the network from which the differences are taken.
 
     Returns:
-        `differences` with four more columns: patients, training and error (standard errors in points) and p.
+        `differences` with four more columns: patients, training and error (standard errors in points) and p. With a single seed
+        of the reference, the luck of its training is unknown: training, error and p are NaN.
 
     Raises:
-        EvaluationError: if the reference has fewer than two seeds, or a difference is not over groups.
+        EvaluationError: if a difference is not over groups.
     """
     if not (differences["over"] == "groups").all():
         raise scoring.EvaluationError("the luck of the training can only be added to intervals over groups")
     seeds = scores.groupby("network")["seed"].nunique()
-    if seeds.get(reference, 0) < 2:
-        raise scoring.EvaluationError(f"{reference} has fewer than two seeds, so nothing is known about the luck of its training")
     by_seed = 100 * scores[scores["network"] == reference].groupby("seed")["right"].mean()
     parts = 1 / differences["network"].map(seeds) + 1 / seeds[reference]
     patients = (differences["high"] - differences["low"]) / (2 * special.ndtri(0.975))
