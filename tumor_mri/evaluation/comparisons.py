@@ -171,7 +171,7 @@ def network_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> 
 
 
 def with_training_luck(differences: pd.DataFrame, scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
-    """Differences over groups, with the luck of the training added to their errors, and p values.
+    """Differences over groups, with the variation between trainings added to their errors, and p values.
 
     An interval over groups is about other patients, classified by the same trained networks. Here the standard error also has a
     part for other trainings: a network is supposed to deviate from seed to seed as the reference does. The two are independent,
@@ -185,13 +185,13 @@ def with_training_luck(differences: pd.DataFrame, scores: pd.DataFrame, referenc
 
     Returns:
         `differences` with four more columns: patients, training and error (standard errors in points) and p. With a single seed
-        of the reference, the luck of its training is unknown: training, error and p are NaN.
+        of the reference, the variation between its trainings is unknown: training, error and p are NaN.
 
     Raises:
         EvaluationError: if a difference is not over groups.
     """
     if not (differences["over"] == "groups").all():
-        raise scoring.EvaluationError("the luck of the training can only be added to intervals over groups")
+        raise scoring.EvaluationError("the variation between trainings can only be added to intervals over groups")
     seeds = scores.groupby("network")["seed"].nunique()
     by_seed = 100 * scores[scores["network"] == reference].groupby("seed")["right"].mean()
     parts = 1 / differences["network"].map(seeds) + 1 / seeds[reference]
