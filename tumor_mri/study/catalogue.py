@@ -34,7 +34,7 @@ _SWEEP = _A_BASE + _A_MORE + _A_CHOSEN + _B_BASE + _B_MORE + _B_SOME_MORE + _B_C
 _GROUPED_BASE = _runs("cnn", _GROUPED, FEWER_SEEDS)
 _GROUPED_CHOSEN = _runs("cnn", _GROUPED, FEWER_SEEDS, widths=networks.CHOSEN_WIDTHS)
 _OURS = _runs("residual", _GROUPED, FEWER_SEEDS) + _runs("residual", _A) + _runs("residual", _B, ONE_SEED)
-_PRETRAINED = _runs("lite0", _GROUPED, FEWER_SEEDS) + _runs("lite0", _A, FEWER_SEEDS) + _runs("lite0", _B, ONE_SEED)
+_PRETRAINED = _runs("lite0", _GROUPED, FEWER_SEEDS) + _runs("lite0", _A, FEWER_SEEDS) + _runs("lite0", _B, FEWER_SEEDS)
 _V1, _ROUGH = protocols.GROUPED_1, {"precision": "mixed_bfloat16"}  # the folds and the precision of version 1
 _ABLATION = [
     ("residual", {}),
@@ -54,7 +54,7 @@ STUDIES = {
     "precision": _runs("cnn", _B, **_ROUGH),  # with `backend_control`: the effect of bfloat16
     "network-that-generalises": _GROUPED_BASE + _OURS,
     "pretrained": _PRETRAINED,
-    "by-image": _runs("lite0", protocols.BY_IMAGE, ONE_SEED),  # a control of the grouped folds
+    "by-image": _runs("lite0", protocols.BY_IMAGE, FEWER_SEEDS),  # a control of the grouped folds
     "twice-as-long": _runs("residual", _V1, (1, 2), epochs=120, **_ROUGH) + _runs("residual", _A, epochs=120, **_ROUGH),
     "half-as-long": _runs("residual", _V1, (1, 2), **_ROUGH) + _runs("residual", _A, **_ROUGH),  # its pairs
     # The settings were chosen on fold 0 of version 1. These are the two folds of version 2 whose validation images were least
@@ -71,7 +71,7 @@ STUDIES = {
             (protocols.MERGED_90, FEWER_SEEDS),
             (protocols.MERGED_80, FEWER_SEEDS),
             (_B, FEWER_SEEDS),
-            (_GROUPED, ONE_SEED),
+            (_GROUPED, FEWER_SEEDS),
             (_A, FEWER_SEEDS),
         )
         for run in _runs("lite0", protocol, seeds, recipe="public")
