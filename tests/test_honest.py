@@ -175,25 +175,44 @@ def test_a_run_is_held_against_the_mean_of_seeds(scores):
     assert row["difference"] == pytest.approx(100 * (one["right"].mean() - on_b["right"].mean()))
 
 
-def test_the_luck_of_the_training_adds_to_the_error_over_groups(scores):
-    """Worked by hand for one seed against two: the parts' squares add up, p is Student's."""
+def test_the_variation_between_trainings_adds_to_the_error_over_groups(scores):
+    """Worked by hand for one seed against two, then two against two: the parts' squares add up, p is Student's."""
     on_b = scores[(scores["protocol"] == "training_only") & (scores["network"] == samples.BASE)].assign(protocol="grouped")
     whole = on_b[on_b["seed"] <= 2]
-    worse = whole[whole["seed"] == 1].assign(network="worse")
-    worse["right"] = worse["right"].where(worse["class"] != "glioma", 0.9 * worse["right"])
-    both = pd.concat([whole, worse])
-    differences = comparisons.network_differences(comparisons.mean_of_seeds(both))
-    row = comparisons.with_training_luck(differences, both).iloc[0]
-    first, second = 100 * whole.groupby("seed")["right"].mean()
-    patients = (row["high"] - row["low"]) / (2 * 1.959964)
-    training = abs(first - second) / 2**0.5 * (1 / 1 + 1 / 2) ** 0.5
-    error = (patients**2 + training**2) ** 0.5
-    assert row[["patients", "training", "error"]].tolist() == pytest.approx([patients, training, error])
-    assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / error, (error / training) ** 4))
-    single = comparisons.with_training_luck(differences, both[both["seed"] == 1]).iloc[0]
+    worse = whole.assign(network="worse", right=whole["right"].where(whole["class"] != "glioma", 0.9 * whole["right"]))
+    worse.loc[worse["seed"] == 2, "right"] *= 0.95
+    for seeds in (1, 2):
+        both = pd.concat([whole, worse[worse["seed"] <= seeds]])
+        differences = comparisons.network_differences(comparisons.mean_of_seeds(both))
+        row = comparisons.with_training_variation(differences, both).iloc[0]
+        squares = []
+        for network in (samples.BASE, "worse")[:seeds]:
+            first, second = 100 * both[both["network"] == network].groupby("seed")["right"].mean()
+            squares.append((first - second) ** 2 / 2)
+        patients = (row["high"] - row["low"]) / (2 * 1.959964)
+        training = (sum(squares) / len(squares)) ** 0.5 * (1 / seeds + 1 / 2) ** 0.5
+        error = (patients**2 + training**2) ** 0.5
+        assert row[["patients", "training", "error"]].tolist() == pytest.approx([patients, training, error])
+        freedom = seeds * (error / training) ** 4
+        assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / error, freedom))
+    single = comparisons.with_training_variation(differences, both[both["seed"] == 1]).iloc[0]
     assert single[["training", "error", "p"]].isna().all() and single["patients"] == row["patients"]
     with pytest.raises(scoring.EvaluationError, match="over groups"):
-        comparisons.with_training_luck(differences.assign(over="seeds"), both)
+        comparisons.with_training_variation(differences.assign(over="seeds"), both)
+
+
+def test_the_mean_of_recalls_image_by_image(scores):
+    on_b = scores[scores["protocol"] == "training_only"]
+    classes = ["glioma", "pituitary"]
+    weighted = comparisons.as_mean_recall(on_b, classes)
+    recalls = on_b.groupby(["network", "class"])["right"].mean().unstack()[classes].mean(axis=1)
+    assert set(weighted["class"]) == set(classes)
+    assert weighted.groupby("network")["right"].mean().tolist() == pytest.approx(recalls.tolist())
+    with pytest.raises(scoring.EvaluationError, match="of class schwannoma"):
+        comparisons.as_mean_recall(on_b, ["glioma", "schwannoma"])
+    less = on_b[(on_b["network"] != samples.BASE) | (on_b["path"] != on_b["path"].iloc[0])]
+    with pytest.raises(scoring.EvaluationError, match="different images"):
+        comparisons.as_mean_recall(less, list(on_b["class"].unique()))
 
 
 def test_recalls_and_their_differences(scores):

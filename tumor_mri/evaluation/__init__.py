@@ -3,6 +3,7 @@
 from tumor_mri.evaluation.calibration import answered, calibrate, calibration_errors
 from tumor_mri.evaluation.comparisons import (
     accuracy_table,
+    as_mean_recall,
     backend_scores,
     class_recalls,
     mcnemar_pairs,
@@ -14,7 +15,7 @@ from tumor_mri.evaluation.comparisons import (
     precision_scores,
     recall_differences,
     run_differences,
-    with_training_luck,
+    with_training_variation,
 )
 from tumor_mri.evaluation.corruptions import corrupt
 from tumor_mri.evaluation.ensembles import together, with_flips
@@ -44,6 +45,8 @@ __all__ = [
     "accuracy_table",
     "answered",
     "answers",
+    "as_mean_recall",
+    "backend_scores",
     "calibrate",
     "calibration_errors",
     "check",
@@ -64,7 +67,6 @@ __all__ = [
     "over_groups",
     "over_seeds",
     "per_image",
-    "backend_scores",
     "precision_scores",
     "recall_differences",
     "run_differences",
@@ -74,5 +76,5 @@ __all__ = [
     "truth",
     "unseen_scores",
     "with_flips",
-    "with_training_luck",
+    "with_training_variation",
 ]

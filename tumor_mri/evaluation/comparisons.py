@@ -92,6 +92,33 @@ def class_recalls(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["protocol", "class", "images", "recall", "low", "high"])
 
 
+def as_mean_recall(scores: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Scores in which each class counts equally: the mean of ``right`` over images becomes the mean of the classes' recalls.
+
+    On images of which most are of one class, accuracy is no measure. The weights keep the scores image by image, so that these
+    can be compared as pairs and drawn by groups.
+
+    Args:
+        scores: table of `scoring.image_scores` or `scoring.unseen_scores`; every network has to be scored on the same images.
+        classes: names of the classes; images of others are left out.
+
+    Raises:
+        EvaluationError: if a class has no image, or networks were scored on different ones.
+
+    Example:
+        >>> table = pd.DataFrame({"network": "a", "path": list("xyz"), "class": ["glioma", "glioma", "pituitary"]})
+        >>> float(as_mean_recall(table.assign(right=[1.0, 0.0, 1.0]), ["glioma", "pituitary"])["right"].mean())
+        0.75
+    """
+    found = scores[scores["class"].isin(classes)]
+    images = found.groupby("class")["path"].nunique()
+    if missing := [name for name in classes if name not in images]:
+        raise scoring.EvaluationError(f"no image is of class {' or '.join(missing)}: the mean of the recalls cannot be taken")
+    if found.groupby("network")["path"].nunique().min() < images.sum():
+        raise scoring.EvaluationError("the networks were scored on different images: take the mean recall of each alone")
+    return found.assign(right=found["right"] * images.mean() / found["class"].map(images))  # the mean of the weights is 1
+
+
 def recall_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """How much higher accuracy and recall are in `second` than in `first`, in percentage points.
 
@@ -170,36 +197,38 @@ def network_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> 
     return pd.DataFrame(rows, columns=columns)
 
 
-def with_training_luck(differences: pd.DataFrame, scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
+def with_training_variation(differences: pd.DataFrame, scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.DataFrame:
     """Differences over groups, with the variation between trainings added to their errors, and p values.
 
     An interval over groups is about other patients, classified by the same trained networks. Here the standard error also has a
-    part for other trainings: a network is supposed to deviate from seed to seed as the reference does. The two are independent,
-    so their squares add up. The p value is that of Student's t, two-sided, with the degrees of freedom of Welch and Satterthwaite
-    (Satterthwaite 1946, Biometrics Bulletin 2, 110). Notebook 9 does it by hand.
+    part for other trainings. All networks in `scores` are supposed to vary equally from seed to seed, so that their variances are
+    pooled: a few seeds of one network alone would give a rough value. The two parts are independent, so their squares add up. The
+    p value is that of Student's t, two-sided, with the degrees of freedom of Welch and Satterthwaite (Satterthwaite 1946,
+    Biometrics Bulletin 2, 110). Notebook 9 does it by hand.
 
     Args:
         differences: table of `network_differences` over groups, for the means of seeds (`mean_of_seeds`).
-        scores: table of `scoring.image_scores` under one protocol, before the mean.
+        scores: table of `scoring.image_scores` under one protocol, before the mean, with all networks of `differences`.
         reference: the network from which the differences are taken.
 
     Returns:
-        `differences` with four more columns: patients, training and error (standard errors in points) and p. With a single seed
-        of the reference, the variation between its trainings is unknown: training, error and p are NaN.
+        `differences` with four more columns: patients, training and error (standard errors in points) and p. If no network has a
+        second seed, the variation between trainings is unknown: training, error and p are NaN.
 
     Raises:
         EvaluationError: if a difference is not over groups.
     """
     if not (differences["over"] == "groups").all():
         raise scoring.EvaluationError("the variation between trainings can only be added to intervals over groups")
-    seeds = scores.groupby("network")["seed"].nunique()
-    by_seed = 100 * scores[scores["network"] == reference].groupby("seed")["right"].mean()
+    of_networks = (100 * scores.groupby(["network", "seed"])["right"].mean()).groupby("network")
+    seeds, variances = of_networks.size(), of_networks.var()  # NaN for a single seed
+    spare = (seeds - 1).sum()
+    deviation = np.sqrt(((seeds - 1) * variances).sum() / spare) if spare else np.nan
     parts = 1 / differences["network"].map(seeds) + 1 / seeds[reference]
     patients = (differences["high"] - differences["low"]) / (2 * special.ndtri(0.975))
-    training = by_seed.std() * np.sqrt(parts)
+    training = deviation * np.sqrt(parts)
     error = np.hypot(patients, training)
-    freedom = (seeds[reference] - 1) * (error / training) ** 4
-    p = 2 * special.stdtr(freedom, -(differences["difference"] / error).abs())
+    p = 2 * special.stdtr(spare * (error / training) ** 4, -(differences["difference"] / error).abs())
     return differences.assign(patients=patients, training=training, error=error, p=p)
 
 
