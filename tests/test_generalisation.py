@@ -149,10 +149,12 @@ def test_an_ablation_draws_every_training_and_leaves_out_what_a_panel_lacks():
     assert counts == [3, 2]
 
 
-def test_one_family_needs_no_heading():
+def test_one_family_needs_no_heading(capsys):
     table, points = an_ablation()
     alone = table[table["family"] == "one"]
-    figure = generalisation.ablation(alone, points[points["row"].isin(alone["row"])], "of the whole")
+    points = points[points["row"].isin(alone["row"])]
+    figure = generalisation.ablation(alone, points, "of the whole", over="over groups and trainings")
+    assert "2 of 3 intervals over groups and trainings exclude zero" in capsys.readouterr().out
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large", "small"]
 
 

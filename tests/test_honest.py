@@ -194,9 +194,10 @@ def test_the_variation_between_trainings_adds_to_the_error_over_groups(scores):
         error = (patients**2 + training**2) ** 0.5
         assert row[["patients", "training", "error"]].tolist() == pytest.approx([patients, training, error])
         freedom = seeds * (error / training) ** 4
+        assert row["half_width"] == pytest.approx(error * scipy.stats.t.ppf(0.975, freedom))
         assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / error, freedom))
     single = comparisons.with_training_variation(differences, both[both["seed"] == 1]).iloc[0]
-    assert single[["training", "error", "p"]].isna().all() and single["patients"] == row["patients"]
+    assert single[["training", "error", "half_width", "p"]].isna().all() and single["patients"] == row["patients"]
     with pytest.raises(scoring.EvaluationError, match="over groups"):
         comparisons.with_training_variation(differences.assign(over="seeds"), both)
 

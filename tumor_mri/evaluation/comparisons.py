@@ -212,8 +212,9 @@ def with_training_variation(differences: pd.DataFrame, scores: pd.DataFrame, ref
         reference: the network from which the differences are taken.
 
     Returns:
-        `differences` with four more columns: patients, training and error (standard errors in points) and p. If no network has a
-        second seed, the variation between trainings is unknown: training, error and p are NaN.
+        `differences` with five more columns: patients, training and error (standard errors in points), half_width (of the 95 %
+        interval that this error gives, in points) and p. If no network has a second seed, the variation between trainings is
+        unknown: all but patients are NaN.
 
     Raises:
         EvaluationError: if a difference is not over groups.
@@ -228,8 +229,10 @@ def with_training_variation(differences: pd.DataFrame, scores: pd.DataFrame, ref
     patients = (differences["high"] - differences["low"]) / (2 * special.ndtri(0.975))
     training = deviation * np.sqrt(parts)
     error = np.hypot(patients, training)
-    p = 2 * special.stdtr(spare * (error / training) ** 4, -(differences["difference"] / error).abs())
-    return differences.assign(patients=patients, training=training, error=error, p=p)
+    freedom = spare * (error / training) ** 4
+    half_width = special.stdtrit(freedom, 0.975) * error
+    p = 2 * special.stdtr(freedom, -(differences["difference"] / error).abs())
+    return differences.assign(patients=patients, training=training, error=error, half_width=half_width, p=p)
 
 
 def mcnemar_pairs(scores: pd.DataFrame) -> pd.DataFrame:

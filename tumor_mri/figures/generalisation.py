@@ -185,15 +185,22 @@ def two_networks(differences: pd.DataFrame, names: Sequence[str]) -> Figure:
     return style.finish(figure, f"Points that {names[1]} gains over {names[0]}, with 95 % intervals: {'; '.join(said)}.")
 
 
-def ablation(table: pd.DataFrame, points: pd.DataFrame, reference: str, measures: Mapping[str, str] | None = None) -> Figure:
+def ablation(
+    table: pd.DataFrame,
+    points: pd.DataFrame,
+    reference: str,
+    measures: Mapping[str, str] | None = None,
+    over: str = "over groups",
+) -> Figure:
     """Differences to a reference network on several sets of images, side by side; rows are shared, in families, and sorted.
 
     Args:
         table: one row per row and panel. Columns: on (the panel: which images are scored), family, row (its name), difference,
-            low and high (its 95 % interval over groups), in points. A row that a panel lacks is left out there.
+            low and high (its 95 % interval), in points. A row that a panel lacks is left out there.
         points: one row per pair of trainings. Columns: on, row, difference.
         reference: what the differences are taken from, after "minus that": ``of the whole network``.
         measures: what is measured in each panel, by the panel's name; otherwise ``score``.
+        over: what the intervals are over.
     """
     panels = list(dict.fromkeys(table["on"]))
     places, labels = _rows_in_families(table)
@@ -216,7 +223,7 @@ def ablation(table: pd.DataFrame, points: pd.DataFrame, reference: str, measures
     for label in axes[0, 0].get_yticklabels():
         if label.get_text() not in places:
             label.set_fontweight("bold")
-    sentence = f"{dark} of {len(table)} intervals over groups exclude zero (dark). Largest, minus that {reference}, in points, "
+    sentence = f"{dark} of {len(table)} intervals {over} exclude zero (dark). Largest, minus that {reference}, in points, "
     return style.finish(figure, f"{sentence}{'; '.join(said)}.")
 
 
