@@ -96,7 +96,7 @@ def as_mean_recall(scores: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame
     """Scores in which each class counts equally: the mean of ``right`` over images becomes the mean of the classes' recalls.
 
     On images of which most are of one class, accuracy is no measure. The weights keep the scores image by image, so that these
-    can be compared as pairs and drawn by groups.
+    can be compared as pairs and drawn by groups; in such a draw, whose classes have other shares, it holds approximately.
 
     Args:
         scores: table of `scoring.image_scores` or `scoring.unseen_scores`; every network has to be scored on the same images.
@@ -160,8 +160,8 @@ def run_differences(scores: pd.DataFrame, reference: str = scoring.BASE) -> pd.D
 def mean_of_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     """Rows of `scoring.image_scores` averaged over seeds, image by image, and labelled as seed 1.
 
-    For the reference of `network_differences`: a network with one seed is then compared with the average training of the
-    reference, not with a single one that may be lucky.
+    For `network_differences`: each network is then compared as the average of its trainings, not by a single one that may be
+    lucky, also if their numbers of seeds differ.
     """
     same = ["protocol", "network", "fold", "path", "group", "class"]
     return scores.groupby(same, sort=False, as_index=False).mean(numeric_only=True).assign(seed=1)[scores.columns]
@@ -202,9 +202,10 @@ def with_training_variation(differences: pd.DataFrame, scores: pd.DataFrame, ref
 
     An interval over groups is about other patients, classified by the same trained networks. Here the standard error also has a
     part for other trainings. All networks in `scores` are supposed to vary equally from seed to seed, so that their variances are
-    pooled: a few seeds of one network alone would give a rough value. The two parts are independent, so their squares add up. The
-    p value is that of Student's t, two-sided, with the degrees of freedom of Welch and Satterthwaite (Satterthwaite 1946,
-    Biometrics Bulletin 2, 110). Notebook 9 does it by hand.
+    pooled: a few seeds of one network alone would give a rough value. The squares of the two parts are added, as for independent
+    ones; what a seed changes on single patients is in both, so the error is somewhat too large. The p value is that of Student's
+    t, two-sided, with the degrees of freedom of Welch and Satterthwaite (Satterthwaite 1946, Biometrics Bulletin 2, 110); the
+    part of the patients counts as known, so with few groups it is too small. Notebook 9 does it by hand.
 
     Args:
         differences: table of `network_differences` over groups, for the means of seeds (`mean_of_seeds`).

@@ -403,7 +403,7 @@ def benchmark_scores(scores: pd.DataFrame, own: str = "") -> Figure:
 def honest_accuracies(scores: pd.DataFrame) -> Figure:
     """Accuracy by protocol and network, cross-fitted if an epoch was chosen: all runs, their mean, its 95 % interval over groups.
 
-    Every interval is over groups, under all protocols, since bars are compared by eye. The points show the spread over seeds.
+    Every interval is over groups, under all protocols, since bars are compared by eye. The points are single runs.
 
     Args:
         scores: `evaluation.image_scores`.
@@ -419,7 +419,8 @@ def honest_accuracies(scores: pd.DataFrame) -> Figure:
         style.draw_row(axis, number, 100 * runs.loc[of_row, "accuracy"], *spread, protocols.get(protocol).colour)
         said.append(f"{style.row_label(protocol, name)} {style.span_in_words(*spread)}")
         spans.setdefault(protocols.get(protocol).short, []).append(spread)
-    label = "accuracy (%), cross-fitted where an epoch was chosen\npoints: runs (grouped: folds); bars: 95 % interval over groups"
+    points = "points: runs (grouped: one fold each); bars: 95 % interval over groups"
+    label = f"accuracy (%), cross-fitted where an epoch was chosen\n{points}"
     style.label_rows(axis, [style.row_label(*row) for row in rows], label)
     if len("; ".join(said)) > _LONGEST_SENTENCE - 60:
         said = [_range_in_words(short, np.array(spreads)) for short, spreads in spans.items()]
