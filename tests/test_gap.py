@@ -26,7 +26,7 @@ def test_errors_on_the_parts_are_all_errors(runs, manifest):
 
 def test_a_run_that_trained_on_testing_is_not_scored_on_it(base, manifest):
     leaked = replace(base["training_only"], train_paths=base["training_only"].test_paths)
-    with pytest.raises(scoring.EvaluationError, match="trained on 269"):
+    with pytest.raises(scoring.EvaluationError, match="trained on 273"):
         gap.testing_scores([leaked], manifest)
 
 

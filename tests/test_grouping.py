@@ -279,6 +279,25 @@ def test_a_second_search_adds_its_pairs(folder, monkeypatch):
     assert grouping.groups_table(made, version=2)["version"].eq(2).all()
 
 
+def test_identical_files_have_the_same_near_copies(folder, tmp_path, monkeypatch):
+    """A search that finds the pair of one of two identical files has found that of the other."""
+    for class_name in CLASSES:
+        (tmp_path / "two/train").mkdir(parents=True, exist_ok=True)
+        (folder / class_name).rename(tmp_path / "two/train" / class_name)
+    for name in ("x", "y"):
+        save(tmp_path / f"two/a_test/no_tumor/{name}.png", "no_tumor", 17)
+
+    def search(where, table, thumbnails):
+        rows = {path: row for row, path in enumerate(table["path"])}
+        pair = {"first": [rows["a_test/no_tumor/x.png"]], "second": [rows["train/no_tumor/n0.png"]], "correlation": [0.98]}
+        return pd.concat([grouping.whole_image_pairs(where, table, thumbnails), pd.DataFrame(pair)])
+
+    monkeypatch.setitem(grouping.PAIRS_OF, 9, search)
+    near_copy = grouping.build_manifest(tmp_path / "two", version=9).set_index("path")["near_copy"]
+    assert near_copy["a_test/no_tumor/x.png"] == near_copy["a_test/no_tumor/y.png"] == 1
+    assert near_copy.sum() == 2  # the image of the training split has no other near-copy there
+
+
 def test_groups_do_not_depend_on_the_order_of_pairs():
     paths = ["c", "a", "d", "b", "e"]
     pairs = pd.DataFrame({"first": [0, 2], "second": [3, 4]})

@@ -105,6 +105,8 @@ def build_manifest(
     table["group"] = group_numbers(table["path"], table["patient"], pairs)
     table = table.join(_nearest_training(table, thumbnails))
     table["near_copy"] = _has_pair_in(scans.is_training(table), pairs).astype(int)
+    # of identical files in one split, the search for aligned copies may find the pair of one alone
+    table["near_copy"] = table.groupby(["sha256", "split"])["near_copy"].transform("max")
     return table[manifests.COLUMNS]
 
 

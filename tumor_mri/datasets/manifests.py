@@ -129,7 +129,7 @@ BRAIN_TUMOUR_MRI = register(
         manifest=DATA / "manifest.csv",
         kaggle="sartajbhuvaji/brain-tumor-classification-mri",
         archive="https://github.com/SartajBhuvaji/Brain-Tumor-Classification-DataSet/archive/3ea9f4e.tar.gz",
-        manifest_sha256="933d9d8926d291df979126fb5f5868072acae53852c7cbd4072ae4bce66f8485",
+        manifest_sha256="5474ab6eaa7f7e3f08b0edf1045d58b7105ba8ad5c1cd3c11d4e60c00ab7747d",
         licensed="cheng_slice",  # CC BY 4.0
     )
 )

@@ -127,7 +127,7 @@ def recall_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
 
     Returns:
         Columns: class (``all`` for all images), images (of `first`), first and second (means, of 1), difference, low and high
-        (95 % interval, by bootstrap over groups of both).
+        (95 % interval, by bootstrap over groups of both, which is too narrow for a class of few groups).
     """
     first, second = scoring.per_image(first), scoring.per_image(second)
     rows = []

@@ -270,7 +270,7 @@ def _c7a(summary):
 
 def _c7b(summary):
     runs = _on_split_b(summary)
-    return runs["epochs_run"] < LIMIT, f"the longest run ends after {runs['epochs_run'].max()} epochs"
+    return runs["epochs_run"] < LIMIT, f"the longest of these runs ends after {runs['epochs_run'].max()} epochs"
 
 
 _CRITERIA = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6, "C7a": _c7a, "C7b": _c7b}
