@@ -102,6 +102,7 @@ def test_mirrored_scans_are_recorded_and_come_back(residual_run, small_noise, ma
 
 
 def test_records_are_small_and_load_fast_without_tensorflow():
+    assert sum(path.stat().st_size for path in records.RECORDED.glob("*")) < 13e6
     sizes = [path.stat().st_size for path in records.RECORDED.glob("**/*.npz")]
     assert sum(sizes) < 40_000 * len(sizes) and max(sizes) < records.RECORD_SIZE
     started = time.process_time()

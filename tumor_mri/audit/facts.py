@@ -118,19 +118,13 @@ def _near_copy_facts(table, pairs):
     if table["split"].nunique() > 1:
         facts.append(fact("pairs across splits", (splits[first] != splits[second]).sum(), len(pairs)))
     training = training_split(table)
-    near = _near_training(table, pairs)
+    near = near_copies.linked_to(is_training(table), pairs)
     for split, rows in table.groupby("split"):
         if split != training:
             text = f"near-copy in {split_name(training)}"
             facts.append(fact(f"{split_name(split)}: images with a {text}", near[rows.index].sum(), len(rows)))
             facts += [fact(f"  of {name}", near[some.index].sum(), len(some)) for name, some in rows.groupby("class")]
     return facts
-
-
-def _near_training(table, pairs):
-    """Whether near-duplicates link each image to the split that trains, directly or by a chain, bool, (images,)."""
-    sets = near_copies.near_copy_sets(len(table), pairs)
-    return np.isin(sets, sets[is_training(table)]) & ~is_training(table)
 
 
 def _neighbour_facts(scans, pairs):
@@ -146,7 +140,7 @@ def _neighbour_facts(scans, pairs):
         ]
     rows = np.flatnonzero(~trains)
     right = near_copies.one_nearest_neighbour(scans.thumbnails, labels, rows, np.flatnonzero(trains))
-    near = _near_training(table, pairs)[rows]
+    near = near_copies.linked_to(trains, pairs)[rows]
     text = f"outside {split_name(training_split(table))}: class of the nearest image in it is right"
     return [
         fact(text, right.sum(), len(right)),

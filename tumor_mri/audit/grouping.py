@@ -104,9 +104,7 @@ def build_manifest(
     pairs = PAIRS_OF[version](folder, table, thumbnails)
     table["group"] = group_numbers(table["path"], table["patient"], pairs)
     table = table.join(_nearest_training(table, thumbnails))
-    table["near_copy"] = _has_pair_in(scans.is_training(table), pairs).astype(int)
-    # of identical files in one split, the search for aligned copies may find the pair of one alone
-    table["near_copy"] = table.groupby(["sha256", "split"])["near_copy"].transform("max")
+    table["near_copy"] = near_copies.linked_to(scans.is_training(table), pairs).astype(int)
     return table[manifests.COLUMNS]
 
 
@@ -240,15 +238,6 @@ def _nearest_training(table, thumbnails):
     paths = table["path"].to_numpy(dtype=object)[neighbour]
     paths[neighbour < 0] = None  # images of one grey, or a single image
     return pd.DataFrame({"nearest_training": paths, "nearest_training_corr": correlation.round(4)})
-
-
-def _has_pair_in(trains, pairs):
-    """Whether each image has a near-duplicate, other than itself, that trains; bool, (images,)."""
-    first, second = pairs["first"].to_numpy(dtype=int), pairs["second"].to_numpy(dtype=int)
-    found = np.zeros(len(trains), dtype=bool)
-    found[first[trains[second]]] = True
-    found[second[trains[first]]] = True
-    return found
 
 
 def fold_count(manifest: pd.DataFrame) -> tuple[int, str]:

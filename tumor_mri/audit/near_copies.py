@@ -138,6 +138,26 @@ def near_copy_sets(count: int, pairs: pd.DataFrame) -> np.ndarray:
     return connected_components(links, directed=False)[1]
 
 
+def linked_to(among: np.ndarray, pairs: pd.DataFrame) -> np.ndarray:
+    """Whether near-duplicates link each image to another one of those in `among`, directly or through other images.
+
+    A search may find the pair of only one of two identical files: the other is linked through it.
+
+    Args:
+        among: which images count, bool, (images,).
+        pairs: see `near_copy_sets`.
+
+    Returns:
+        bool, (images,).
+
+    Example:
+        >>> linked_to(np.array([True, False, False, True]), pd.DataFrame({"first": [0, 1], "second": [1, 2]})).tolist()
+        [False, True, True, False]
+    """
+    sets = near_copy_sets(len(among), pairs)
+    return np.bincount(sets[among], minlength=len(among))[sets] > among
+
+
 def one_nearest_neighbour(
     thumbnails: np.ndarray,
     labels: ArrayLike,

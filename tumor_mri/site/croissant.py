@@ -65,7 +65,7 @@ MANIFEST = {  # column: type and meaning
     "nearest_training_corr": ("sc:Float", "correlation of the two 32 x 32 thumbnails"),
     "near_copy": (
         "sc:Integer",
-        "1 if an image of Training is a near-duplicate: that correlation is above 0.99, or the two are aligned copies",
+        "1 if near-duplicates (that correlation above 0.99, or aligned copies) link it to another image of Training",
     ),
 }
 GROUPS = {
