@@ -610,7 +610,7 @@ def reliability(panels: Mapping[str, pd.DataFrame], columns: int = 3) -> Figure:
         )
         by_seed = 100 * scores.groupby("seed")[["confidence", "right_at_best"]].apply(_calibration)
         ece = text.say(by_seed["ece"]) if len(by_seed) > 1 else f"{by_seed['ece'].mean():.1f}"
-        axis.set_title(f"{title}\nECE {ece} (noise {by_seed['noise'].mean():.1f})", fontsize=10)
+        axis.set_title(f"{title}\nECE {ece}\n(noise {by_seed['noise'].mean():.1f})", fontsize=10)
         axis.set(xlim=(20, 106), ylim=(-4, 106), xticks=[25, 50, 75, 100])
         axis.grid(alpha=0.3)
         means = 100 * scores[["confidence", "right_at_best"]].mean()
